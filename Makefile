@@ -1,0 +1,62 @@
+# The first target that needs it sets everything up (scripts/setup); the next ones find it done.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+STAMP := .venv/.stamp
+PYTEST := $(BIN)/python -m pytest
+SOAK_TIMEOUT := 7200
+UV_LOCK = uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --no-annotate
+
+.PHONY: help demo test check fix run bench soak image lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 15
+
+$(STAMP): scripts/setup pyproject.toml locks/build.txt locks/dev.txt tests/clients/package-lock.json
+	@scripts/setup
+
+demo: $(STAMP) ## the whole product offline: simulated brokers, bearerd in front, a first answer; runs until Ctrl-C
+	@exec $(BIN)/bearerd demo $(ARGS)
+
+test: check ## everything that must pass: check, then all tests but the soak
+	$(PYTEST) -n 2 --dist worksteal -m "not soak and not timing" $(ARGS)
+	$(PYTEST) -m "timing and not soak" $(ARGS) || test $$? = 5  # 5: none among $(ARGS)
+
+check: $(STAMP) ## lint and types; changes no file
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	@test ! -e config.schema.json || $(BIN)/check-jsonschema --schemafile config.schema.json config.example.yaml
+	@sh -n scripts/setup && bash -n .ci/run
+
+fix: $(STAMP) ## let ruff repair and format what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+run: $(STAMP) ## bearerd serve, with your own configuration
+	@exec $(BIN)/bearerd serve $(ARGS)
+
+bench: $(STAMP) ## speed figures
+	@if test -e tests/bench.py; then exec $(BIN)/python -m tests.bench $(ARGS); \
+	else echo "No benchmarks yet: they come with the work on speed."; fi
+
+soak: $(STAMP) ## the figures at full length, and the properties with many more examples
+	$(PYTEST) -m soak --timeout=$(SOAK_TIMEOUT) --hypothesis-profile=deep $(ARGS)
+
+image: ## build the container image, with docker or buildah
+	@if command -v docker >/dev/null && docker info >/dev/null 2>&1; then exec docker build -t bearerd .; \
+	elif command -v buildah >/dev/null; then exec buildah build --format docker -t bearerd .; \
+	else echo "make image needs a running docker, or buildah; neither was found." >&2; exit 1; fi
+
+lock: ## resolve the lock files again (needs uv); newer versions with ARGS=--upgrade
+	@command -v uv >/dev/null || { echo "make lock needs uv (pipx install uv)." >&2; exit 1; }
+	$(UV_LOCK) $(ARGS) pyproject.toml -o locks/runtime.txt
+	$(UV_LOCK) $(ARGS) --group build -o locks/build.txt
+	$(UV_LOCK) $(ARGS) pyproject.toml --group dev --group clients -o locks/dev.txt
+
+clean: ## remove what was set up, built and cached
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage tests/clients/node_modules
+	find proxy tests -name __pycache__ -prune -exec rm -rf {} +
