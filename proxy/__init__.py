@@ -1,0 +1,24 @@
+"""bearerd: one local address for a person's brokers. This is the map.
+
+The life of one request:
+
+1. `listener.py` takes the connection. aiohttp's C parser reads the head; nothing of a bad one is quoted or logged.
+2. `gateway.py` is the whole path on one screen. It asks, in this order:
+   `gate/browser.py`   is this a program, and not a web page?      421, 403
+   `gate/clients.py`   who is asking?                              401
+   `gate/target.py`    what for? mount and path, byte for byte     400, 404
+   `gate/scopes.py`    which row of the broker's table, if any?    403
+   `gate/guards.py`    what must the body not say?                 403
+3. `tokens/keeper.py` lends a token pair: access token and the one origin that it may go to, of one generation. If none
+   is fresh, one flight redeems the refresh token for everybody: `rotation.py` posts, `journal.py` makes the raw answer
+   durable, `grant.py` reads it, `store/` commits it, in that order.
+4. `relay/http.py` sends the matched bytes through `relay/upstream.py`, which looks at the origin once more before it
+   writes the one Authorization header. A 401 that speaks of the token renews it, and at most one repeat follows.
+5. `relay/headers.py` says what crosses, each way; the answer streams back. A refusal is rendered by `errors.py`.
+6. `audit.py` writes one line, whatever the outcome.
+
+`app.py` puts the rooms together, `cli.py` talks to `admin.py`, `console/` shows how it stands, and `simulator/` are
+brokers to practise against.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,130 @@
+"""The sections held against each other.
+
+These checks read the raw tree and step over what is not of the right shape, so that one wrong key hides no other
+mistake: the models report shapes, this file reports contradictions, both in one run.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from proxy.config.address import Address, Tcp, Wrong, addresses
+from proxy.config.merge import Merged
+from proxy.config.model import OPEN
+from proxy.config.problem import Path, Problem, did_you_mean
+
+_LISTEN_DEFAULT = "127.0.0.1:8080"
+_CONSOLE_DEFAULT = "127.0.0.1:8081"
+
+
+def contradictions(merged: Merged) -> Iterator[Problem]:
+    """All problems between sections, in no particular order."""
+    yield from _clients(merged)
+    yield from _grants(merged)
+    yield from _secrets(merged)
+    yield from _reach(merged)
+    yield from _ports(merged)
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _sections(value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    return ((name, section) for name, section in _mapping(value).items() if isinstance(section, dict))
+
+
+def _texts(value: Any) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _unknown(word: str, known: Mapping[str, Any]) -> str:
+    listed = ", ".join(known) or "none yet"
+    return did_you_mean(word, known) or f"known here: {listed}"
+
+
+def _clients(merged: Merged) -> Iterator[Problem]:
+    """A client's mounts exist, and it may do nothing there that the mount itself does not allow."""
+    mounts = _mapping(merged.data.get("mounts"))
+    for client, rights in _sections(merged.data.get("clients")):
+        for mount, scopes in rights.items():
+            path: Path = ("clients", client, mount)
+            if mount not in mounts:
+                yield merged.problem(path, f"no mount is called '{mount}'", _unknown(mount, mounts), at_key=True)
+                continue
+            allowed = _mapping(mounts[mount]).get("scopes")
+            if not isinstance(allowed, list):
+                continue
+            for index, scope in enumerate(scopes if isinstance(scopes, list) else ()):
+                if isinstance(scope, str) and scope not in allowed:
+                    message = f"scope '{scope}' is not among mounts.{mount}.scopes"
+                    fix = did_you_mean(scope, _texts(allowed)) or "add it there or remove it here"
+                    yield merged.problem((*path, index), message, fix)
+
+
+def _grants(merged: Merged) -> Iterator[Problem]:
+    """Mounts that share a grant are of one broker and environment; each grant that is described is used."""
+    first: dict[str, tuple[str, dict[str, Any]]] = {}
+    for mount, section in _sections(merged.data.get("mounts")):
+        named = section.get("grant")
+        grant = named if isinstance(named, str) else mount
+        owner, described = first.setdefault(grant, (mount, section))
+        for key in ("broker", "environment"):
+            here, there = section.get(key), described.get(key)
+            if here != there and None not in (here, there):
+                message = f"differs from mounts.{owner}.{key}, though both use grant '{grant}'"
+                yield merged.problem(("mounts", mount, key), message, "make them equal or give each its own grant")
+    for grant, _ in _sections(merged.data.get("grants")):
+        if grant not in first:
+            message = f"no mount uses grant '{grant}'"
+            yield merged.problem(("grants", grant), message, _unknown(grant, first), at_key=True)
+
+
+def _secrets(merged: Merged) -> Iterator[Problem]:
+    for grant, section in _sections(merged.data.get("grants")):
+        if None not in (section.get("client_secret"), section.get("client_secret_file")):
+            path: Path = ("grants", grant, "client_secret_file")
+            yield merged.problem(path, "client_secret is given too", "remove one of the two", at_key=True)
+
+
+def _listeners(merged: Merged) -> Iterator[tuple[Path, Address]]:
+    """Each address of `listen` and `console` that can be read, with its path."""
+    for key, default in (("listen", _LISTEN_DEFAULT), ("console", _CONSOLE_DEFAULT)):
+        value = merged.data.get(key, default)
+        for index, text in enumerate(value if isinstance(value, list) else [value]):
+            path: Path = (key, index) if isinstance(value, list) else (key,)
+            with suppress(Wrong):  # reported by the model
+                yield from ((path, found) for found in (addresses(text) if isinstance(text, str) else ()))
+
+
+def _reach(merged: Merged) -> Iterator[Problem]:
+    """Beyond this machine there must be client keys, and somebody who accepts that the network is read along."""
+    clients = merged.data.get("clients")
+    for path, address in _listeners(merged):
+        if address.loopback:
+            continue
+        if path[0] == "listen" and clients in (OPEN, None, {}):
+            fix = "name the `clients:` that may call, or listen on 127.0.0.1"
+            yield merged.problem(path, f"{address} can be reached from other machines without a client key", fix)
+        if merged.data.get("plaintext") is None:
+            fix = "listen on 127.0.0.1, or write `plaintext: accepted` if that network is private"
+            yield merged.problem(path, f"{address} can be reached from other machines without TLS", fix)
+
+
+def _ports(merged: Merged) -> Iterator[Problem]:
+    """One port, one use. Several addresses of `listen` may share a port."""
+    wanted: list[tuple[Path, Path, str, int]] = [
+        (path[:1], path, address.host, address.port) for path, address in _listeners(merged) if isinstance(address, Tcp)
+    ]
+    for mount, section in _sections(merged.data.get("mounts")):
+        path: Path = ("mounts", mount, "port")
+        port = section.get("port")
+        if isinstance(port, int) and not isinstance(port, bool):
+            wanted.append((path, path, "", port))
+    taken: dict[int, tuple[Path, set[str]]] = {}
+    for use, place, host, port in wanted:
+        owner, hosts = taken.setdefault(port, (use, set()))
+        if port and (owner != use or host in hosts):
+            message = f"port {port} is already taken by {'.'.join(map(str, owner))}"
+            yield merged.problem(place, message, "choose another, or 0 for any free one")
+        hosts.add(host)

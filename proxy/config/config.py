@@ -1,0 +1,79 @@
+"""The configuration in force: the typed sections, and where each value came from."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import PrivateAttr
+
+from proxy.config.document import Document
+from proxy.config.merge import Merged
+from proxy.config.model import OPEN, Settings
+from proxy.config.plain import plain, to_yaml
+from proxy.config.problem import Mark, Problem
+from proxy.config.problem import Path as KeyPath
+
+
+class Config(Settings):
+    """The configuration in force. Hand its sections, not the whole, to those who need them."""
+
+    _merged: Merged = PrivateAttr()
+    _base: Path = PrivateAttr()
+
+    def remember(self, merged: Merged, base: Path) -> None:
+        """Told once, by `load`: where the values came from, and the file's directory."""
+        self._merged, self._base = merged, base
+
+    @property
+    def name(self) -> str:
+        """The file, as messages call it."""
+        return self._merged.document.name
+
+    @property
+    def base(self) -> Path:
+        """The file's directory: relative paths start here."""
+        return self._base
+
+    @property
+    def store_path(self) -> Path:
+        """The file of the SQLite store."""
+        return Path(self.store.removeprefix("sqlite:"))
+
+    @property
+    def state_dir(self) -> Path:
+        """Where the journal, locks and the admin socket live: beside the store."""
+        return self.store_path.parent
+
+    @property
+    def brokers(self) -> Document:
+        """The `brokers` part as it was written, with its marks, for whoever knows what a broker is."""
+        return self._merged.document.part(("brokers",))
+
+    @property
+    def open_to_all(self) -> bool:
+        """True for `clients: none`: any program that reaches the listener may call."""
+        return self.clients == OPEN
+
+    def grant_of(self, mount: str) -> str:
+        """The name of the grant that a mount uses."""
+        return self.mounts[mount].grant or mount
+
+    def mark(self, path: KeyPath) -> Mark | None:
+        """Where a value stands in the file; None if it came from elsewhere."""
+        return self._merged.mark(path)
+
+    def origin(self, path: KeyPath) -> str:
+        """`config.yaml:12`, `BEARERD_LOG__LEVEL`, `command line` or `default`."""
+        return self._merged.origin(path)
+
+    def problem(self, path: KeyPath, message: str, fix: str | None = None, *, at_key: bool = False) -> Problem:
+        """A problem with the value at `path`, for checks that need more than this file."""
+        return self._merged.problem(path, message, fix, at_key=at_key)
+
+    def effective(self) -> dict[str, Any]:
+        """All values in force as plain data, secrets as `***`, what is not set left out."""
+        shown: dict[str, Any] = plain(self)
+        return shown if self.console else shown | {"console": "off"}
+
+    def to_yaml(self, *, origin: bool = False) -> str:
+        """`effective()` as YAML; with `origin`, each value is followed by where it came from."""
+        return to_yaml(self.effective(), self.origin if origin else None)

@@ -1,0 +1,265 @@
+"""Which keys a configuration has, what each may hold, and its default. `config.schema.json` is generated from here."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    Tag,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+from proxy.config.address import Address, Wrong, addresses
+from proxy.secret import Secret
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
+# First path segments that bearerd keeps for itself.
+RESERVED_MOUNTS = frozenset({"bearerd"})
+OPEN = "none"
+RIGHTS = "rights"
+
+
+class Section(BaseModel):
+    """A mapping of the file: unknown keys and wrong types are refused, nothing can be changed later."""
+
+    # Built on first use: only the whole is, so that a section alone would be built for nothing at start.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, defer_build=True)
+
+
+def resolve(text: str, base: Path, home: Path) -> Path:
+    """`~` → the home directory; what is not absolute starts at `base`, the configuration's directory."""
+    if text == "~" or text.startswith("~/"):
+        return home / text[2:]
+    return base / text
+
+
+def _located(text: str, info: ValidationInfo) -> Path:
+    context = info.context or {}
+    return resolve(text, context.get("base", Path()), context.get("home", Path("~")))
+
+
+def _path(value: object, info: ValidationInfo) -> Path:
+    if not isinstance(value, str) or not value:
+        raise Wrong("must be a path", "write it as text")
+    return _located(value, info)
+
+
+def _addresses(value: object, info: ValidationInfo) -> tuple[Address, ...]:
+    found: list[Address] = []
+    for text in value if isinstance(value, list) else [value]:
+        if not isinstance(text, str):
+            raise Wrong("must be an address", "write 127.0.0.1:PORT or unix:PATH")
+        if text.startswith("unix:") and len(text) > len("unix:"):
+            found += addresses(f"unix:{_located(text.removeprefix('unix:'), info)}")
+        else:
+            found += addresses(text)
+    if not found:
+        raise Wrong("needs at least one address", "write 127.0.0.1:PORT")
+    return tuple(found)
+
+
+def _console(value: object, info: ValidationInfo) -> tuple[Address, ...]:
+    return () if value == "off" else _addresses(value, info)
+
+
+def _store(text: str, info: ValidationInfo) -> str:
+    kind, _, rest = text.partition(":")
+    if kind in ("postgres", "postgresql"):
+        raise Wrong("PostgreSQL stores come in a later version", "write sqlite:PATH")
+    if kind != "sqlite" or not rest:
+        raise Wrong("is no kind of store", "write sqlite:PATH")
+    return f"sqlite:{_located(rest, info)}"
+
+
+def _key(text: str, info: ValidationInfo) -> str:
+    kind, _, rest = text.partition(":")
+    if text == "passphrase" or (kind in ("env", "credential", "command") and rest):
+        return text
+    if kind != "file" or not rest:
+        forms = "file:PATH, env:NAME, credential:NAME, command:COMMAND or passphrase"
+        raise Wrong("does not say where the master key is", f"write {forms}")
+    return f"file:{_located(rest, info)}"
+
+
+def _secret(value: object) -> Secret:
+    if not isinstance(value, str) or not value:
+        raise Wrong("must be text", "put it in quotes")
+    return Secret(value)
+
+
+def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise Wrong(f"holds '{twice[0]}' twice", "remove one of the two")
+    return values
+
+
+def _host(text: str) -> str:
+    if not re.fullmatch(r"(?:\[[0-9a-f:]+\]|[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?):(?:\*|[0-9]{1,5})", text, re.ASCII):
+        raise Wrong(
+            "is no name with a port", "write it in lower case, as in bearerd.internal:8080 or bearerd.internal:*"
+        )
+    return text
+
+
+def _user_agent(text: str) -> str:
+    if not re.fullmatch(r"[!-~](?:[ -~]{0,254}[!-~])?", text, re.ASCII):
+        raise Wrong("must be 1 to 256 printable ASCII characters", "write name/version")
+    return text
+
+
+def _egress_proxy(text: str) -> str:
+    form = "write http://HOST:PORT"
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        raise Wrong("is no address of a proxy", form) from None
+    if url.username is not None or url.password is not None:
+        raise Wrong("may hold no user and password", form)
+    if (
+        url.scheme != "http"
+        or not url.hostname
+        or port is None
+        or url.path not in ("", "/")
+        or url.query
+        or url.fragment
+    ):
+        raise Wrong("is no address of a proxy", form)
+    return f"http://{url.netloc}"
+
+
+def _mount_name(name: str) -> str:
+    if name in RESERVED_MOUNTS:
+        raise Wrong(f"'{name}' is kept for bearerd itself", "choose another name")
+    return name
+
+
+def _clients_kind(value: object) -> str:
+    return OPEN if isinstance(value, str) else RIGHTS
+
+
+def _text_schema(**more: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string"} | more)
+
+
+_LIST = Field(strict=False)  # a YAML list becomes a tuple; its items stay strict
+_ONE_OR_MORE = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+MountName = Annotated[Name, AfterValidator(_mount_name)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Scopes = Annotated[tuple[Text, ...], _LIST, AfterValidator(_unique)]
+File = Annotated[Path, BeforeValidator(_path), _text_schema()]
+Rights = Mapping[Name, Mapping[Name, Scopes]]
+Clients = Annotated[
+    Annotated[Literal["none"], Tag(OPEN)] | Annotated[Rights, Tag(RIGHTS)],
+    Discriminator(_clients_kind),
+]
+Seconds = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Mount(Section):
+    """A first path segment, bound to a broker, an environment and a grant."""
+
+    broker: Name = Field(description="The broker's definition: questrade, or one of your own under `brokers`.")
+    environment: Name = Field(description="Which of the broker's environments: live, practice, …")
+    scopes: Scopes = Field(description="What may pass, in the broker's own words. All else is refused.")
+    grant: Name | None = Field(None, description="The login that it uses. Default: a grant named like the mount.")
+    port: int | None = Field(None, ge=0, le=65535, description="Also served at the root of a port of its own.")
+    api: Name | None = Field(None, description="Which of the broker's APIs. Default: the one its definition names.")
+
+
+class Grant(Section):
+    """What a login needs beyond the broker's definition."""
+
+    client_id: Text | None = Field(None, description="The id of your own OAuth application, where the broker has them.")
+    client_secret: Annotated[Secret | None, PlainValidator(_secret), _text_schema()] = Field(
+        None, description="Its secret. Better kept in a file: client_secret_file."
+    )
+    client_secret_file: File | None = Field(None, description="A file (mode 0600) that holds the secret.")
+
+
+class Limits(Section):
+    """How much is taken before calls are refused."""
+
+    in_flight_per_client: int = Field(1000, ge=1, le=100_000, description="Calls of one client at a time; more: 429.")
+    connections: int = Field(12_000, ge=1, le=1_000_000, description="Connections in all; more: 503.")
+    body_bytes: int = Field(1_048_576, ge=0, le=1 << 30, description="Largest request body of a row without its own.")
+
+
+class Log(Section):
+    """What is written to stderr."""
+
+    format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else JSON.")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is written.")
+
+
+class Shutdown(Section):
+    """How a stop goes, in seconds."""
+
+    drain_delay: Seconds = Field(0, ge=0, le=600, description="From not ready to not accepting, for load balancers.")
+    grace: Seconds = Field(20, ge=10, le=45, description="For requests in flight, before their connections are cut.")
+
+
+class Settings(Section):
+    """The whole file, typed. `load` gives it as a `Config`, which knows where each value came from."""
+
+    version: Literal[1] = Field(1, description="Version of this format.")
+    listen: Annotated[tuple[Address, ...], PlainValidator(_addresses), _ONE_OR_MORE] = Field(
+        "127.0.0.1:8080",
+        validate_default=True,
+        description="Where clients call: IP:PORT, localhost:PORT, unix:PATH, or a list. Port 0 = any free one.",
+    )
+    console: Annotated[tuple[Address, ...], PlainValidator(_console), _ONE_OR_MORE] = Field(
+        "127.0.0.1:8081",
+        validate_default=True,
+        description="Where you look: status page, logins, metrics, health. `off` for none.",
+    )
+    store: Annotated[str, AfterValidator(_store)] = Field(
+        "sqlite:~/.local/state/bearerd/store.db",
+        validate_default=True,
+        description="Where tokens rest, sealed: sqlite:PATH. Locks and sockets live in the same directory.",
+    )
+    key: Annotated[str, AfterValidator(_key)] = Field(
+        "file:~/.config/bearerd/master.key",
+        validate_default=True,
+        description="Where the master key is: file:PATH, env:NAME, credential:NAME, command:COMMAND or passphrase.",
+    )
+    mounts: Mapping[MountName, Mount] = Field(
+        {}, description="Name → broker. The name is the first segment of the path."
+    )
+    grants: Mapping[Name, Grant] = Field({}, description="What logins need beyond the broker's definition.")
+    clients: Clients = Field({}, description="Name → mount → scopes; or `none`: any program on this machine may call.")
+    raw_brokers: Mapping[Name, Any] = Field({}, alias="brokers", description="More environments, rows or brokers.")
+    allowed_hosts: Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], _LIST, AfterValidator(_unique)] = Field(
+        (), description="More names (NAME:PORT or NAME:*) that the listeners answer to; any other Host: 421."
+    )
+    plaintext: Literal["accepted"] | None = Field(
+        None, description="`accepted` allows listening beyond this machine without TLS, in a private network."
+    )
+    user_agent: Annotated[str, AfterValidator(_user_agent)] | None = Field(
+        None, description="User-Agent towards brokers. Default: bearerd/VERSION."
+    )
+    egress_proxy: Annotated[str, AfterValidator(_egress_proxy)] | None = Field(
+        None, description="http://HOST:PORT of a proxy on the way out. The environment's proxies are never used."
+    )
+    limits: Limits = Field(default_factory=Limits, description="How much is taken before calls are refused.")
+    log: Log = Field(default_factory=Log, description="What is written to stderr.")
+    shutdown: Shutdown = Field(default_factory=Shutdown, description="How a stop goes.")
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the file, for editors; `config.schema.json` holds it."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Settings.model_json_schema(by_alias=True)

@@ -1,0 +1,175 @@
+"""Every metric, declared in one place, on a registry of our own.
+
+Labels are closed sets: mounts, clients and grants from the configuration, templates from the scope tables, kinds from
+`errors.py`; never a raw path, an account or a token. What is in no set is counted as `other` and opens no new series.
+"""
+
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from proxy.errors import KINDS
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+OTHER = "other"
+NONE = "-"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OUTCOMES = frozenset({"renewed", "adopted", "dead", "try-later", "uncertain", "misconfigured", "not-sent", "error"})
+_KINDS = frozenset(kind.name for kind in KINDS.values())
+_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+# From what a warm connection to a near broker takes to where an answer is given up.
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """The server's counters. Times are in seconds, points in time are Unix time."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._mounts: frozenset[str] = frozenset()
+        self._clients: frozenset[str] = frozenset()
+        self._templates: frozenset[str] = frozenset()
+        self._grants: frozenset[str] = frozenset()
+        # Series already found: the labels of a request are checked once, not each time.
+        self._request_series: dict[tuple[str | None, str | None, str, int, str | None], tuple[Counter, Histogram]] = {}
+        self._declare_traffic()
+        self._declare_tokens()
+
+    def _declare_traffic(self) -> None:
+        labels = ("mount", "template", "method", "status_class", "client")
+        self._requests = self._counter("requests", "Calls answered, whoever answered them", labels)
+        self._seconds = self._histogram("request_seconds", "From the request's head to the end of the answer")
+        self._upstream = self._histogram("upstream_seconds", "From the first byte sent to the broker's answer head")
+        self._denials = self._counter("denials", "Calls that bearerd itself refused", ("kind",))
+        self._upstream_401 = self._counter("upstream_401", "Answers 401 of a broker", ("mount",))
+        self._in_flight = self._gauge("in_flight", "Calls that are being answered now")
+
+    def _declare_tokens(self) -> None:
+        self._refreshes = self._counter("token_refresh", "Token requests, by how they ended", ("grant", "outcome"))
+        self._generation = self._gauge("generation", "Number of the token pair in use", ("grant",))
+        self._points = {
+            name: self._gauge(f"{name}_timestamp_seconds", text, ("grant",))
+            for name, text in (
+                ("access_token_issued", "When the access token in use was issued"),
+                ("access_token_expires", "When the access token in use expires"),
+                ("refresh_token_issued", "When the refresh token was issued"),
+                ("refresh_token_expires", "When the refresh token dies if it is not used"),
+            )
+        }
+        self._slots = self._gauge("journal_slots_in_use", "Token answers not yet committed to the store")
+
+    def allow(
+        self,
+        *,
+        mounts: Iterable[str],
+        clients: Iterable[str],
+        templates: Iterable[str],
+        grants: Iterable[str],
+    ) -> None:
+        """Name the values that labels may have; called at start and after each reload. What is gone keeps counting."""
+        self._mounts |= frozenset(mounts)
+        self._clients |= frozenset(clients)
+        self._templates |= frozenset(templates)
+        self._grants |= frozenset(grants)
+        self._request_series.clear()
+
+    def answered(
+        self,
+        *,
+        mount: str | None,
+        template: str | None,
+        method: str,
+        status: int,
+        client: str | None,
+        seconds: float,
+    ) -> None:
+        """A call has its answer. None stands for what was never found out (no such mount, an unknown client)."""
+        key = (mount, template, method, status // 100, client)
+        if (series := self._request_series.get(key)) is None:
+            series = self._find_series(*key)
+            # Only a client's method and status class vary freely here, and both become one of a few labels.
+            if method in METHODS:
+                self._request_series[key] = series
+        series[0].inc()
+        series[1].observe(seconds)
+
+    def _find_series(
+        self, mount: str | None, template: str | None, method: str, status_class: int, client: str | None
+    ) -> tuple[Counter, Histogram]:
+        mount_label = _one_of(mount, self._mounts)
+        counter = self._requests.labels(
+            mount_label,
+            _one_of(template, self._templates),
+            _one_of(method, METHODS),
+            _CLASSES[status_class - 1] if 0 < status_class <= len(_CLASSES) else OTHER,
+            _one_of(client, self._clients),
+        )
+        return counter, self._seconds.labels(mount_label)
+
+    def denied(self, kind: str) -> None:
+        """bearerd refused a call; `kind` is a name of `errors.KINDS`."""
+        self._denials.labels(_one_of(kind, _KINDS)).inc()
+
+    def upstream(self, mount: str, seconds: float) -> None:
+        """A broker's answer head came after `seconds`."""
+        self._upstream.labels(_one_of(mount, self._mounts)).observe(seconds)
+
+    def upstream_unauthorized(self, mount: str) -> None:
+        """A broker answered 401."""
+        self._upstream_401.labels(_one_of(mount, self._mounts)).inc()
+
+    def began(self) -> None:
+        """A call came in."""
+        self._in_flight.inc()
+
+    def ended(self) -> None:
+        """A call that `began` is over, however it went."""
+        self._in_flight.dec()
+
+    def token_refresh(self, grant: str, outcome: str) -> None:
+        """A token request ended; `outcome` is one of `OUTCOMES`."""
+        self._refreshes.labels(_one_of(grant, self._grants), _one_of(outcome, OUTCOMES)).inc()
+
+    def token_pair(
+        self,
+        grant: str,
+        *,
+        generation: int,
+        access: tuple[float, float],
+        refresh: tuple[float, float | None],
+    ) -> None:
+        """A grant has this pair now; `access` and `refresh` are when each was issued and when it expires."""
+        if grant not in self._grants:
+            return
+        self._generation.labels(grant).set(generation)
+        for name, value in zip(self._points, (*access, *refresh), strict=True):
+            if value is not None:
+                self._points[name].labels(grant).set(value)
+
+    def no_token_pair(self, grant: str) -> None:
+        """A grant was revoked or removed: it has no age any more."""
+        for gauge in (self._generation, *self._points.values()):
+            gauge.remove_by_labels({"grant": grant})
+
+    def journal_slots(self, count: Callable[[], int]) -> None:
+        """Ask `count` whenever the metrics are read."""
+        self._slots.set_function(count)
+
+    def render(self) -> bytes:
+        """All metrics in Prometheus' text format; its media type is `CONTENT_TYPE`."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, text: str, labels: Iterable[str]) -> Counter:
+        return Counter(name, text, labels, namespace="bearerd", registry=self.registry)
+
+    def _histogram(self, name: str, text: str) -> Histogram:
+        return Histogram(name, text, ("mount",), namespace="bearerd", registry=self.registry, buckets=_SECONDS)
+
+    def _gauge(self, name: str, text: str, labels: Iterable[str] = ()) -> Gauge:
+        return Gauge(name, text, labels, namespace="bearerd", registry=self.registry)
+
+
+def _one_of(value: str | None, allowed: frozenset[str]) -> str:
+    if value is None:
+        return NONE
+    return value if value in allowed else OTHER

@@ -1,0 +1,128 @@
+import pytest
+
+from tests.config.conftest import LoadText
+
+MOUNT = "mounts: {questrade: {broker: questrade, environment: live, scopes: [read_acc, read_md], port: PORT}}\n"
+BEYOND = "clients.nb.questrade.0: scope 'trade' is not among mounts.questrade.scopes"
+Q = MOUNT.replace(", port: PORT", "")
+
+
+def _found(load_text: LoadText, text: str, **environ: str) -> list[str]:
+    return [problem.text for problem in load_text(text, **environ).problems]
+
+
+@pytest.mark.parametrize(
+    ("clients", "expected"),
+    [
+        ("{nb: {questrade: [read_acc]}}", []),
+        ("none", []),
+        ("{nb: {questrad: [x]}}", ["clients.nb.questrad: no mount is called 'questrad', did you mean 'questrade'?"]),
+        ("{nb: {zzz: [x]}}", ["clients.nb.zzz: no mount is called 'zzz', known here: questrade"]),
+        (
+            "{nb: {questrade: [trade, read_acc]}}",
+            [f"{BEYOND}, add it there or remove it here"],
+        ),
+        (
+            "{nb: {questrade: [read_ac]}}",
+            ["clients.nb.questrade.0: scope 'read_ac' is not among mounts.questrade.scopes, did you mean 'read_acc'?"],
+        ),
+    ],
+)
+def test_clients_stay_within_their_mounts(load_text: LoadText, clients: str, expected: list[str]) -> None:
+    """A client's mounts exist, and its scopes are among the mount's."""
+    assert expected == _found(load_text, f"{Q}clients: {clients}\n")
+
+
+def test_no_mounts_at_all_is_said(load_text: LoadText) -> None:
+    """The list of what is known may be empty."""
+    assert ["clients.nb.q: no mount is called 'q', known here: none yet"] == _found(
+        load_text, "clients: {nb: {q: []}}\n"
+    )
+
+
+def test_mounts_share_a_grant_only_within_one_environment(load_text: LoadText) -> None:
+    """One login belongs to one broker and one environment."""
+    text = (
+        "mounts:\n"
+        "  a: {broker: x, environment: live, scopes: [], grant: g}\n"
+        "  b: {broker: x, environment: live, scopes: [], grant: g}\n"
+        "  c: {broker: y, environment: paper, scopes: [], grant: g}\n"
+    )
+    fix = "though both use grant 'g', make them equal or give each its own grant"
+    assert [
+        f"mounts.c.broker: differs from mounts.a.broker, {fix}",
+        f"mounts.c.environment: differs from mounts.a.environment, {fix}",
+    ] == _found(load_text, text)
+
+
+def test_a_grant_that_nobody_uses_is_a_typo(load_text: LoadText) -> None:
+    """Its login data would silently not be used."""
+    assert ["grants.questrad: no mount uses grant 'questrad', did you mean 'questrade'?"] == _found(
+        load_text, f"{Q}grants: {{questrad: {{client_id: x}}}}\n"
+    )
+
+
+def test_a_secret_is_given_once(load_text: LoadText) -> None:
+    """In place or in a file, not both; from one layer."""
+    text = f"{Q}grants: {{questrade: {{client_secret: canary, client_secret_file: x}}}}\n"
+    twice = "grants.questrade.client_secret_file: client_secret is given too, remove one of the two"
+    assert twice in _found(load_text, text)
+    in_environment = {
+        "BEARERD_GRANTS__QUESTRADE__CLIENT_SECRET": "canary",
+        "BEARERD_GRANTS__QUESTRADE__CLIENT_SECRET_FILE": "x",
+    }
+    assert twice in _found(load_text, Q, **in_environment)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("listen: 127.0.0.1:1\nclients: none\n", []),
+        ("listen: unix:/a.sock\nclients: none\n", []),
+        ("listen: 0.0.0.0:1\nplaintext: accepted\nclients: {nb: {questrade: []}}\n", []),
+        ("listen: 0.0.0.0:1\nclients: {nb: {questrade: []}}\n", ["tls"]),
+        ("listen: 0.0.0.0:1\nplaintext: accepted\nclients: none\n", ["key"]),
+        ("listen: ['127.0.0.1:1', '[::]:1']\n", ["key", "tls"]),
+        ("console: 10.0.0.1:1\n", ["tls"]),
+        ("console: 10.0.0.1:1\nplaintext: accepted\n", []),
+    ],
+)
+def test_beyond_this_machine_needs_keys_and_consent(load_text: LoadText, text: str, expected: list[str]) -> None:
+    """Client keys on the data listener, and `plaintext: accepted` on either, while there is no TLS."""
+    kinds = {
+        "tls": "can be reached from other machines without TLS, "
+        "listen on 127.0.0.1, or write `plaintext: accepted` if that network is private",
+        "key": "can be reached from other machines without a client key, "
+        "name the `clients:` that may call, or listen on 127.0.0.1",
+    }
+    found = _found(load_text, Q + text)
+    assert len(expected) == len(found)
+    assert all(problem.endswith(kinds[kind]) for kind, problem in zip(expected, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("port", "more", "expected"),
+    [
+        ("8180", "", []),
+        ("0", "listen: 127.0.0.1:0\nconsole: 127.0.0.1:0\n", []),
+        ("8180", "listen: localhost:8080\n", []),
+        ("8080", "", ["mounts.questrade.port: port 8080 is already taken by listen"]),
+        ("8081", "", ["mounts.questrade.port: port 8081 is already taken by console"]),
+        ("8180", "console: 127.0.0.1:8080\n", ["console: port 8080 is already taken by listen"]),
+        (
+            "8180",
+            "console: off\nlisten: ['127.0.0.1:1', '127.0.0.1:1']\n",
+            ["listen.1: port 1 is already taken by listen"],
+        ),
+    ],
+)
+def test_a_port_has_one_use(load_text: LoadText, port: str, more: str, expected: list[str]) -> None:
+    """Listeners, console and mounts do not share ports; 0 is any free one."""
+    fix = ", choose another, or 0 for any free one"
+    assert [f"{text}{fix}" for text in expected] == _found(load_text, MOUNT.replace("PORT", port) + more)
+
+
+def test_broken_shapes_do_not_stop_the_checks(load_text: LoadText) -> None:
+    """What the models report is stepped over here."""
+    text = "listen: 7\nmounts: {a: 3, b: {broker: [], scopes: x, port: x}}\nclients: {a: {b: 3}, c: 4}\ngrants: []\n"
+    assert all("error" not in problem for problem in _found(load_text, text))

@@ -1,0 +1,125 @@
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from proxy.config import Tcp, schema
+from proxy.config.address import Wrong
+from proxy.config.model import Grant, Settings, resolve
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _refused(**data: object) -> list[tuple[str, str | None]]:
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate(data)
+    wrong = [found.get("ctx", {}).get("error") for found in caught.value.errors()]
+    return [(each.message, each.fix) for each in wrong if isinstance(each, Wrong)]
+
+
+def test_the_schema_file_is_up_to_date() -> None:
+    """Editors see exactly what the models take: `bearerd config schema > config.schema.json`."""
+    assert schema() == json.loads((ROOT / "config.schema.json").read_text("utf-8"))
+
+
+def test_every_key_is_described() -> None:
+    """Each key of the schema says what it is for."""
+    found = schema()
+    sections = [found, *found["$defs"].values()]
+    # A section whose description is its own docstring is only referred to.
+    told = [
+        (name, key.keys() & {"description", "$ref"}) for each in sections for name, key in each["properties"].items()
+    ]
+    bare = [name for name, words in told if not words]
+    assert [] == bare
+
+
+def test_nothing_can_be_changed() -> None:
+    """Sections are frozen: a reload makes new ones."""
+    with pytest.raises(ValidationError):
+        Settings().log.level = "debug"  # type: ignore[misc]
+
+
+def test_a_secret_is_not_shown() -> None:
+    """Neither the section nor an error shows it."""
+    grant = Grant.model_validate({"client_secret": "canary-1"})
+    assert "canary" not in repr(grant)
+    assert grant.client_secret is not None
+    assert "canary-1" == grant.client_secret.reveal()
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate({"grants": {"x": {"client_secrett": "canary-2", "client_id": 7}}})
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("~", "/home/me"), ("~/x", "/home/me/x"), ("x/y", "/etc/b/x/y"), ("/abs", "/abs")]
+)
+def test_paths_start_at_home_or_at_the_file(text: str, expected: str) -> None:
+    """`~` is the home directory, anything relative starts at the configuration's directory."""
+    assert Path(expected) == resolve(text, Path("/etc/b"), Path("/home/me"))
+
+
+def test_addresses_are_one_or_a_list() -> None:
+    """`localhost` counts as two, `off` as none, relative sockets start at the file."""
+    context = {"base": Path("/etc/b"), "home": Path("/home/me")}
+    data = {"listen": ["localhost:1", "unix:b.sock"], "console": "off"}
+    found = Settings.model_validate(data, context=context)
+    assert ["127.0.0.1:1", "[::1]:1", "unix:/etc/b/b.sock"] == [str(each) for each in found.listen]
+    assert () == found.console
+    assert (Tcp("127.0.0.1", 8080),) == Settings().listen
+
+
+def test_places_are_resolved() -> None:
+    """`store` and `key: file:` become absolute; other key sources are kept as they are."""
+    context = {"base": Path("/etc/b"), "home": Path("/home/me")}
+    found = Settings.model_validate({"store": "sqlite:a.db", "key": "file:~/k"}, context=context)
+    assert ("sqlite:/etc/b/a.db", "file:/home/me/k") == (found.store, found.key)
+    for spec in ("passphrase", "env:NAME", "credential:x", "command:pass show x"):
+        assert spec == Settings(key=spec).key
+
+
+@pytest.mark.parametrize(
+    ("data", "message", "fix"),
+    [
+        ({"store": "postgresql://u:p@h/d"}, "PostgreSQL stores come in a later version", "write sqlite:PATH"),
+        ({"store": "/x/y.db"}, "is no kind of store", "write sqlite:PATH"),
+        ({"store": "sqlite:"}, "is no kind of store", "write sqlite:PATH"),
+        (
+            {"key": "hunter2"},
+            "does not say where the master key is",
+            "write file:PATH, env:NAME, credential:NAME, command:COMMAND or passphrase",
+        ),
+        ({"listen": 8080}, "must be an address", "write 127.0.0.1:PORT or unix:PATH"),
+        ({"listen": []}, "needs at least one address", "write 127.0.0.1:PORT"),
+        ({"allowed_hosts": ["a:1", "a:1"]}, "holds 'a:1' twice", "remove one of the two"),
+        ({"user_agent": "a\nb"}, "must be 1 to 256 printable ASCII characters", "write name/version"),
+        ({"egress_proxy": "http://u:p@h:1"}, "may hold no user and password", "write http://HOST:PORT"),
+        ({"grants": {"x": {"client_secret": 7}}}, "must be text", "put it in quotes"),
+        ({"grants": {"x": {"client_secret_file": 7}}}, "must be a path", "write it as text"),
+        ({"mounts": {"bearerd": {}}}, "'bearerd' is kept for bearerd itself", "choose another name"),
+    ],
+)
+def test_a_wrong_value_is_explained(data: dict[str, object], message: str, fix: str) -> None:
+    """What is wrong and what to write."""
+    assert (message, fix) in _refused(**data)
+
+
+@pytest.mark.parametrize(
+    "text", ["https://h:1", "socks5://h:1", "h:1", "http://h", "http://h:1/x", "http://h:99999", "http://[:1"]
+)
+def test_only_a_plain_http_proxy_is_taken(text: str) -> None:
+    """Anything but http://HOST:PORT is refused."""
+    assert [("is no address of a proxy", "write http://HOST:PORT")] == _refused(egress_proxy=text)
+
+
+@pytest.mark.parametrize("text", ["bearerd.internal", "A.b:1", "a b:1", "*:1", "a:", "a:x", "-a:1"])
+def test_a_host_needs_its_port(text: str) -> None:
+    """`Host` is compared exactly, so a name is given in the form that it has on the wire."""
+    assert 1 == len(_refused(allowed_hosts=[text]))
+
+
+def test_good_hosts_and_proxies_are_taken() -> None:
+    """Names and bracketed addresses with a port or `*`; a proxy loses its trailing slash."""
+    found = Settings(allowed_hosts=("bearerd.internal:*", "[::1]:9000"), egress_proxy="http://proxy:3128/")
+    assert (("bearerd.internal:*", "[::1]:9000"), "http://proxy:3128") == (found.allowed_hosts, found.egress_proxy)

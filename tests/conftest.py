@@ -1,0 +1,59 @@
+"""What every test gets: a clean environment, a watched event loop, a private state directory."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from blockbuster import BlockBusterFunction, blockbuster_ctx
+from hypothesis import HealthCheck, settings
+
+# fast: the same examples in each run, so that a red run can be had again; deep: `make soak`.
+settings.register_profile(
+    "fast", max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("deep", max_examples=5_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fast")
+
+_SETTINGS = ("BEARERD_", "XDG_", "CLICOLOR")
+_SETTINGS_BY_NAME = {"NO_COLOR", "STATE_DIRECTORY", "RUNTIME_DIRECTORY", "CREDENTIALS_DIRECTORY"}
+
+
+def pytest_configure() -> None:
+    """The person's own settings must not reach the product under test, nor a proxy the clients that call it."""
+    for name in list(os.environ):
+        if name.startswith(_SETTINGS) or name in _SETTINGS_BY_NAME or name.lower().endswith("_proxy"):
+            del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def _no_blocking() -> Iterator[None]:
+    """A test fails if code of ours blocks the event loop: files, syncs, sqlite, sleep. Threads may."""
+    with blockbuster_ctx("proxy") as watch:
+        syncs = [BlockBusterFunction(None, f"os.{name}", scanned_modules="proxy") for name in ("fsync", "fdatasync")]
+        watch.functions |= {sync.full_name: sync.activate() for sync in syncs}
+        yield
+
+
+@pytest.fixture
+def state_dir() -> Iterator[Path]:
+    """An empty directory of mode 0700. Its path is short, since a unix socket's is limited to about 100 bytes."""
+    with tempfile.TemporaryDirectory(prefix="brd-") as name:
+        yield Path(name).resolve()
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str], str]:
+    """`program("curl")` is its path. A test whose program is missing is skipped, except in CI, where it fails."""
+
+    def find(name: str) -> str:
+        path = shutil.which(name)
+        if path is not None:
+            return path
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{name} is missing, and CI runs everything")
+        pytest.skip(f"{name} is not on this machine")
+
+    return find

@@ -1,0 +1,131 @@
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from proxy.metrics import CONTENT_TYPE, Metrics
+
+
+@pytest.fixture(name="metrics")
+def _metrics() -> Metrics:
+    metrics = Metrics()
+    metrics.allow(
+        mounts=["questrade"], clients=["notebook"], templates=["/v1/accounts/{account}"], grants=["questrade"]
+    )
+    return metrics
+
+
+def _answered(metrics: Metrics, **changes: object) -> None:
+    call: dict[str, object] = {
+        "mount": "questrade", "template": "/v1/accounts/{account}", "method": "GET", "status": 200,
+        "client": "notebook", "seconds": 0.02,
+    }  # fmt: skip
+    metrics.answered(**(call | changes))  # type: ignore[arg-type]
+
+
+def _samples(metrics: Metrics, name: str) -> dict[tuple[tuple[str, str], ...], float]:
+    families = text_string_to_metric_families(metrics.render().decode())
+    found = [sample for family in families for sample in family.samples if sample.name == name]
+    return {tuple(sorted(sample.labels.items())): sample.value for sample in found}
+
+
+def test_a_call_is_counted_by_row_and_client(metrics: Metrics) -> None:
+    """Mount, template, method, status class and client; its time goes into the mount's histogram."""
+    _answered(metrics)
+    _answered(metrics, status=204)
+    labels = (
+        ("client", "notebook"), ("method", "GET"), ("mount", "questrade"), ("status_class", "2xx"),
+        ("template", "/v1/accounts/{account}"),
+    )  # fmt: skip
+    assert {labels: 2.0} == _samples(metrics, "bearerd_requests_total")
+    assert {(("mount", "questrade"),): 2.0} == _samples(metrics, "bearerd_request_seconds_count")
+
+
+def test_labels_are_closed_sets(metrics: Metrics) -> None:
+    """A thousand invented paths, methods, clients and statuses open one series, not a thousand."""
+    for number in range(1000):
+        invented = f"X{number}"
+        _answered(
+            metrics, mount=invented, template=f"/{number}", method=invented, status=10_000 + number, client=invented
+        )
+    assert 1 == len(_samples(metrics, "bearerd_requests_total"))
+    assert 1 == len(_samples(metrics, "bearerd_request_seconds_count"))
+
+
+def test_what_was_never_found_out_is_a_dash(metrics: Metrics) -> None:
+    """A refused call has no template, perhaps no mount and no client."""
+    _answered(metrics, mount=None, template=None, client=None, status=401)
+    (labels,) = _samples(metrics, "bearerd_requests_total")
+    assert {"mount": "-", "template": "-", "client": "-", "method": "GET", "status_class": "4xx"} == dict(labels)
+
+
+def test_a_reload_can_add_names(metrics: Metrics) -> None:
+    """A new client is counted under its own name from the reload on."""
+    _answered(metrics, client="bot")
+    metrics.allow(mounts=[], clients=["bot"], templates=[], grants=[])
+    _answered(metrics, client="bot")
+    assert ["bot", "other"] == sorted(dict(labels)["client"] for labels in _samples(metrics, "bearerd_requests_total"))
+
+
+def test_refusals_are_counted_by_kind(metrics: Metrics) -> None:
+    """Kinds are those of errors.py."""
+    metrics.denied("scope-denied")
+    metrics.denied("no-such-kind")
+    assert {(("kind", "scope-denied"),): 1.0, (("kind", "other"),): 1.0} == _samples(metrics, "bearerd_denials_total")
+
+
+def test_the_broker_side_is_counted(metrics: Metrics) -> None:
+    """Answer times and 401s, by mount."""
+    metrics.upstream("questrade", 0.3)
+    metrics.upstream_unauthorized("questrade")
+    assert {(("mount", "questrade"),): 0.3} == _samples(metrics, "bearerd_upstream_seconds_sum")
+    assert {(("mount", "questrade"),): 1.0} == _samples(metrics, "bearerd_upstream_401_total")
+
+
+def test_calls_in_flight_go_up_and_down(metrics: Metrics) -> None:
+    """Each `began` has its `ended`."""
+    metrics.began()
+    metrics.began()
+    metrics.ended()
+    assert {(): 1.0} == _samples(metrics, "bearerd_in_flight")
+
+
+def test_token_requests_are_counted_by_outcome(metrics: Metrics) -> None:
+    """Outcomes are a closed set too."""
+    metrics.token_refresh("questrade", "renewed")
+    metrics.token_refresh("questrade", "canary text of a broker")
+    assert {
+        (("grant", "questrade"), ("outcome", "renewed")): 1.0,
+        (("grant", "questrade"), ("outcome", "other")): 1.0,
+    } == _samples(metrics, "bearerd_token_refresh_total")
+
+
+def test_the_age_of_a_pair_can_be_read(metrics: Metrics) -> None:
+    """Generation and the points in time of both tokens; after a revoke none of them is left."""
+    metrics.token_pair("questrade", generation=4, access=(100.0, 1900.0), refresh=(100.0, None))
+    metrics.token_pair("unknown", generation=1, access=(1.0, 2.0), refresh=(1.0, 2.0))
+    grant = (("grant", "questrade"),)
+    expected = {
+        "bearerd_generation": {grant: 4.0},
+        "bearerd_access_token_issued_timestamp_seconds": {grant: 100.0},
+        "bearerd_access_token_expires_timestamp_seconds": {grant: 1900.0},
+        "bearerd_refresh_token_issued_timestamp_seconds": {grant: 100.0},
+        "bearerd_refresh_token_expires_timestamp_seconds": {},
+    }
+    assert expected == {name: _samples(metrics, name) for name in expected}
+    metrics.no_token_pair("questrade")
+    assert {} == _samples(metrics, "bearerd_generation")
+
+
+def test_journal_slots_are_asked_for_when_read(metrics: Metrics) -> None:
+    """The gauge is a question to the journal, not a copy that may be stale."""
+    slots = [3]
+    metrics.journal_slots(lambda: slots[0])
+    slots[0] = 5
+    assert {(): 5.0} == _samples(metrics, "bearerd_journal_slots_in_use")
+
+
+def test_two_servers_in_one_process_share_nothing() -> None:
+    """Each has a registry of its own."""
+    first, second = Metrics(), Metrics()
+    first.began()
+    assert {(): 0.0} == _samples(second, "bearerd_in_flight")
+    assert CONTENT_TYPE.startswith("text/plain")
