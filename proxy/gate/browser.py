@@ -1,0 +1,83 @@
+"""No web page may drive bearerd: Host, Origin and Sec-Fetch-Site, before anything else on every listener and path.
+
+Listening on 127.0.0.1 keeps no page out. A page whose name was re-bound to 127.0.0.1 sends no Origin but its own
+Host; a page elsewhere sends our Host but an Origin or Sec-Fetch-Site of its own.
+"""
+
+import re
+from collections.abc import Iterable
+from itertools import pairwise
+
+from proxy.errors import Refusal
+
+_PORT = re.compile(rb":[0-9]{1,5}")
+
+
+class Hosts:
+    """The Host values that are ours.
+
+    Names are exact, with the port that a client would send: `127.0.0.1:8080`, `[::1]:8080`, `bearerd.internal`.
+    `name:*` takes any port, and none.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = tuple(names)
+        lowered = [name.lower().encode() for name in self._names]
+        self._exact = frozenset(name for name in lowered if not name.endswith(b":*"))
+        self._any_port = tuple(name[:-2] for name in lowered if name.endswith(b":*"))
+
+    def allow(self, host: bytes) -> bool:
+        """Whether a raw Host value is ours. Bytes are compared, and nothing is parsed."""
+        host = host.lower()
+        if host in self._exact:
+            return True
+        ports = (host[len(name) :] for name in self._any_port if host.startswith(name))
+        return any(not port or _PORT.fullmatch(port) for port in ports)
+
+    def __repr__(self) -> str:
+        return f"Hosts({list(self._names)!r})"
+
+
+def check(
+    method: str, headers: Iterable[tuple[bytes, bytes]], hosts: Hosts | None, *, own_origin: str | None = None
+) -> None:
+    """Raise `Refusal` `wrong-host` (421) or `cross-site` (403) unless the call can only come from a program.
+
+    `hosts` is None on a unix socket, which no browser reaches. `own_origin` is for a listener that serves pages (the
+    console): `http://127.0.0.1:8081`, whose own pages then pass.
+    """
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        found.setdefault(name.lower(), []).append(value.strip(b" \t"))
+    if hosts is not None:
+        _check_host(found.get(b"host", []), hosts)
+    if any(name.startswith(b"access-control-request-") for name in found):
+        raise _cross_site("A browser asks for permission to call across origins (a preflight).")
+    for origin in found.get(b"origin", []):
+        if own_origin is None or origin != own_origin.encode():
+            raise _cross_site("The call carries the Origin of a web page.")
+    _check_site(method, found.get(b"sec-fetch-site", []), serves_pages=own_origin is not None)
+
+
+def _check_host(values: list[bytes], hosts: Hosts) -> None:
+    if len(values) != 1 or not hosts.allow(values[0]):
+        raise Refusal(
+            "wrong-host",
+            "The Host header does not name an address that bearerd serves.",
+            fix="call the address that `bearerd status` prints, or add the name to `allowed_hosts`",
+        )
+
+
+def _check_site(method: str, values: list[bytes], *, serves_pages: bool) -> None:
+    if any(first != second for first, second in pairwise(values)):
+        raise _cross_site("The call carries two different Sec-Fetch-Site headers.")
+    for value in values[:1]:
+        if value == b"same-origin" and serves_pages:
+            continue
+        if value == b"none" and method in ("GET", "HEAD"):  # typed into the address bar
+            continue
+        raise _cross_site("A browser says that a web page makes this call (Sec-Fetch-Site).")
+
+
+def _cross_site(detail: str) -> Refusal:
+    return Refusal("cross-site", detail, fix="call from a program; web pages cannot be allowed in")

@@ -1,0 +1,192 @@
+"""Who is asking: client keys, wherever the brokers' SDKs put them, and what each client may reach.
+
+A key is `brd_`, 256 random bits and a checksum, so that scanners find it and a typing error is told from a wrong key.
+The store holds only its SHA-256: with 256 random bits there is nothing to guess, and a look-up by digest leaks no
+timing that helps to build a key.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from proxy.errors import Refusal
+from proxy.secret import Secret
+
+KEY_PREFIX = "brd_"
+
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_RANDOM_BYTES = 32
+_BODY = 43  # digits of base 62 that hold 256 bits
+_CHECK = 6  # digits of base 62 that hold a CRC-32
+_LENGTH = len(KEY_PREFIX) + _BODY + _CHECK
+
+_TOKEN = re.compile(rb"[!-~]+")
+_HOW = "send the key of `bearerd clients add NAME` as `Authorization: Bearer KEY`"
+
+
+def new_key(random: Callable[[int], bytes]) -> Secret:
+    """A new client key. `random(n)` gives n unpredictable bytes (`secrets.token_bytes`)."""
+    text = KEY_PREFIX + _base62(int.from_bytes(random(_RANDOM_BYTES), "big"), _BODY)
+    return Secret(text + _checksum(text))
+
+
+def key_fault(text: str) -> str | None:
+    """Why `text` cannot be one of our keys, in one clause, or None if it could be. Never quotes it."""
+    if not text.startswith(KEY_PREFIX):
+        return f"it does not start with {KEY_PREFIX}"
+    if len(text) != _LENGTH:
+        return f"it is {len(text)} characters long, and a key has {_LENGTH}"
+    if not set(text[len(KEY_PREFIX) :]) <= set(_DIGITS):
+        return "it holds a character that no key has"
+    if _checksum(text[:-_CHECK]) != text[-_CHECK:]:
+        return "its checksum does not fit, so it was mistyped or cut"
+    return None
+
+
+def digest(key: str) -> str:
+    """What the store keeps of a key: its SHA-256, in hexadecimal."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedKey:
+    """What a caller offered as its key. Not a `Secret`: the redactor would have to remember what any stranger sends."""
+
+    text: str = field(repr=False)
+
+    def reveal(self) -> str:
+        return self.text
+
+    def __str__(self) -> str:
+        return "***"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who is asking. `rights` maps a mount to the scopes that it may use there; None: all that the mounts allow."""
+
+    name: str
+    rights: Mapping[str, frozenset[str]] | None
+
+
+LOCAL = Client("local", None)  # anybody, where the configuration says `clients: none`
+
+
+def presented(headers: Iterable[tuple[bytes, bytes]]) -> PresentedKey | None:
+    """The key that the headers carry: `Authorization` Bearer or Basic (password, else user), or `X-Api-Key`.
+
+    None if there is none. Raises `Refusal("unknown-client")` if two of them disagree or one cannot be read.
+    """
+    found: set[str] = set()
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered == b"authorization":
+            found.add(_from_authorization(value.strip(b" \t")))
+        elif lowered == b"x-api-key":
+            found.add(_plain(value.strip(b" \t")))
+    if len(found) > 1:
+        raise _unknown("The call carries two client keys that differ.")
+    return PresentedKey(found.pop()) if found else None
+
+
+class Keyring:
+    """All clients and the digests of their keys. With `open_to_all` every caller is `local` and needs no key."""
+
+    def __init__(self, digests: Mapping[str, str], clients: Mapping[str, Client], *, open_to_all: bool = False) -> None:
+        self._digests = dict(digests)
+        self._clients = dict(clients)
+        self._open = open_to_all
+
+    @property
+    def open_to_all(self) -> bool:
+        return self._open
+
+    def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> Client:
+        """The client behind a request's headers, or `Refusal("unknown-client")`."""
+        if self._open:
+            return LOCAL
+        key = presented(headers)
+        return self.identify_key(key.reveal() if key else None)
+
+    def identify_key(self, key: str | None) -> Client:
+        """The same for a key that came another way (the emulated token endpoint)."""
+        if self._open:
+            return LOCAL
+        if not key:
+            raise _unknown("The call carries no client key.")
+        if fault := key_fault(key):
+            raise _unknown(f"The call's client key is none of bearerd's: {fault}.")
+        name = self._digests.get(digest(key))
+        if name is None:
+            raise _unknown("The call's client key is not known here; it may have been removed.")
+        client = self._clients.get(name)
+        if client is None:
+            raise _unknown(
+                "The call's client key belongs to a client that the configuration no longer lists.",
+                fix="add the client under `clients:`, or remove its key with `bearerd clients remove NAME`",
+            )
+        return client
+
+    def __repr__(self) -> str:
+        return f"Keyring(clients={sorted(self._clients)}, keys={len(self._digests)}, open_to_all={self._open})"
+
+
+def allowed(client: Client, mount: str, mount_scopes: frozenset[str], scope: str) -> str | None:
+    """None if the client may use `scope` on `mount`, else a sentence that says whose list lacks it."""
+    if scope not in mount_scopes:
+        return f"The mount {mount} does not allow the scope {scope}."
+    if client.rights is None:
+        return None
+    if mount not in client.rights:
+        return f"The client {client.name} has no rights on the mount {mount}."
+    if scope not in client.rights[mount]:
+        return f"The client {client.name} does not have the scope {scope} on the mount {mount}."
+    return None
+
+
+def _from_authorization(value: bytes) -> str:
+    scheme, _, rest = value.partition(b" ")
+    rest = rest.strip(b" ")
+    match scheme.lower():
+        case b"bearer":
+            return _plain(rest)
+        case b"basic":
+            return _from_basic(rest)
+        case _:
+            raise _unknown("The Authorization header is neither Bearer nor Basic.")
+
+
+def _from_basic(rest: bytes) -> str:
+    try:
+        user, colon, password = base64.b64decode(rest, validate=True).partition(b":")
+    except binascii.Error:
+        raise _unknown("The Authorization header is not readable as Basic.") from None
+    if not colon:
+        raise _unknown("The Authorization header is not readable as Basic.")
+    return _plain(password or user)
+
+
+def _plain(value: bytes) -> str:
+    if not _TOKEN.fullmatch(value):
+        raise _unknown("The client key is empty or holds bytes that no key has.")
+    return value.decode("ascii")
+
+
+def _unknown(detail: str, *, fix: str = _HOW) -> Refusal:
+    return Refusal("unknown-client", detail, fix=fix)
+
+
+def _checksum(text: str) -> str:
+    return _base62(zlib.crc32(text.encode()), _CHECK)
+
+
+def _base62(number: int, width: int) -> str:
+    digits = ""
+    for _ in range(width):
+        number, rest = divmod(number, len(_DIGITS))
+        digits = _DIGITS[rest] + digits
+    return digits

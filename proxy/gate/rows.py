@@ -1,0 +1,114 @@
+"""One row of a scope table: a kind of call and its one scope. A row that makes no sense cannot be made."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from proxy.gate.target import MAX_SEGMENT, MAX_SEGMENTS, PLAIN
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+_BODY_LIMITS = {"GET": 0, "HEAD": 0, "DELETE": 64}  # some SDKs send `{}` with DELETE
+_ORDER_BODY = 64 * 1024
+_OTHER_BODY = 1024 * 1024
+
+CAPTURE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_QUERY_WORD = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
+
+
+class TableError(ValueError):
+    """A row that cannot be part of its table. `row` is its id, `problem` one clause that says why."""
+
+    def __init__(self, row: str, problem: str) -> None:
+        super().__init__(f"{row}: {problem}")
+        self.row = row
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One kind of call. `path` is a template such as `/v1/accounts/{account}/orders`; its captures have named types.
+
+    - `when_query`: the row is meant only if the query holds exactly these names, once each, with these values;
+    - `enum`: the allowed values of a query name, if it is there (and then only once);
+    - `query_without`, `body_without`: names that the query, or a JSON body at its top level, must not hold;
+    - `query`: the names that the broker documents, for people; `inferred`: the scope is our reading, not the broker's
+      word;
+    - `rate`: the broker's rate category; `max_body`: bytes, None for the default of the method.
+    """
+
+    id: str
+    method: str
+    path: str
+    scope: str
+    mutating: bool = False
+    streaming: bool = False
+    rate: str | None = None
+    when_query: tuple[tuple[str, str], ...] = ()
+    enum: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    query_without: tuple[str, ...] = ()
+    body_without: tuple[str, ...] = ()
+    max_body: int | None = None
+    query: tuple[str, ...] = ()
+    inferred: bool = False
+
+    def __post_init__(self) -> None:
+        if problems := list(_row_problems(self)):
+            raise TableError(self.id, "; ".join(problems))
+
+    @property
+    def body_limit(self) -> int:
+        """How many bytes of body the call may bring."""
+        if self.max_body is not None:
+            return self.max_body
+        return _BODY_LIMITS.get(self.method, _ORDER_BODY if self.mutating else _OTHER_BODY)
+
+    @property
+    def buffered(self) -> bool:
+        """Whether the whole body is read before anything is sent: to know what was sent, or to look into it."""
+        return self.mutating or bool(self.body_without)
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        return tuple(self.path[1:].split("/"))
+
+    @property
+    def captures(self) -> tuple[str, ...]:
+        """The names of the template's captures, in order."""
+        return tuple(found[1] for segment in self.segments if (found := CAPTURE.fullmatch(segment)))
+
+
+def _row_problems(row: Row) -> Iterator[str]:
+    if row.method not in METHODS:
+        yield f"method {row.method!r} is none of {', '.join(METHODS)}"
+    if not row.scope:
+        yield "it has no scope"
+    yield from _template_problems(row)
+    names = [*dict(row.when_query), *dict(row.enum), *row.query_without]
+    for word in [*names, *dict(row.when_query).values(), *(value for _, values in row.enum for value in values)]:
+        if not _QUERY_WORD.fullmatch(word):
+            yield f"{word!r} cannot decide over a query; only letters, digits, `_`, `-` and `.` can"
+    if len(names) != len(set(names)):
+        yield "a query name stands in more than one of when_query, enum and query_without"
+    if row.max_body is not None and row.max_body < 0:
+        yield "max_body is below 0"
+
+
+def _template_problems(row: Row) -> Iterator[str]:
+    if not row.path.startswith("/") or row.path == "/":
+        yield "path must start with `/` and name something"
+        return
+    segments = row.segments if row.segments[-1] else row.segments[:-1]  # a row may end in a slash
+    if len(segments) > MAX_SEGMENTS:
+        yield f"path has more than {MAX_SEGMENTS} segments"
+    for segment in segments:
+        if CAPTURE.fullmatch(segment):
+            continue
+        if "{" in segment or "}" in segment:
+            yield f"in {segment!r} a capture must be the whole segment, as in {{account}}"
+        elif not segment or segment in (".", ".."):
+            yield "path has an empty segment, `.` or `..`"
+        elif len(segment) > MAX_SEGMENT or not PLAIN.issuperset(segment.encode()):
+            yield f"{segment!r} holds a byte that no request target may hold"
+    if len(row.captures) != len(set(row.captures)):
+        yield "two captures share a name"

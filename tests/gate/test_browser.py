@@ -1,0 +1,149 @@
+from collections.abc import Sequence
+
+import pytest
+
+from proxy.errors import Refusal
+from proxy.gate.browser import Hosts, check
+
+HOSTS = Hosts(["127.0.0.1:8080", "localhost:8080", "[::1]:8080", "bearerd.internal", "lab.internal:*"])
+OURS = (b"Host", b"127.0.0.1:8080")
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+def _outcome(method: str, headers: Headers, hosts: Hosts | None = HOSTS, own_origin: str | None = None) -> str:
+    try:
+        check(method, headers, hosts, own_origin=own_origin)
+    except Refusal as refusal:
+        return refusal.kind.name
+    return "pass"
+
+
+GOOD_HOSTS = [
+    b"127.0.0.1:8080", b"localhost:8080", b"LocalHost:8080", b"[::1]:8080", b"bearerd.internal", b"BEARERD.internal",
+    b"lab.internal:1", b"lab.internal:65535", b"lab.internal", b" 127.0.0.1:8080 ",
+]  # fmt: skip
+BAD_HOSTS = [
+    b"", b"evil.test", b"evil.test:8080", b"127.0.0.1", b"127.0.0.1:8081", b"127.0.0.1:80800", b"127.0.0.1:08080",
+    b"127.0.0.2:8080",
+    b"localhost", b"localhost.:8080", b"localhost:8080.evil.test", b"x.localhost:8080", b"0.0.0.0:8080", b"[::1]",
+    b"::1:8080",
+    b"[::]:8080", b"[::ffff:127.0.0.1]:8080", b"127.1:8080", b"2130706433:8080", b"0x7f.1:8080",
+    b"127.0.0.1:8080@evil.test",
+    b"a@127.0.0.1:8080", b"127.0.0.1:8080/x", b"127.0.0.1:8080, evil.test", b"127.0.0.1:8080\x00",
+    b"bearerd.internal:80",
+    b"lab.internal:", b"lab.internal:x", b"lab.internal:123456", b"lab.internal:1:2", b"xlab.internal:1",
+    b"lab.internal.evil.test:1",
+    b"bearerd.internal.evil.test", b"rebound.evil.test:8080",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", GOOD_HOSTS)
+def test_our_own_names_pass(host: bytes) -> None:
+    """A Host that we serve passes, in any letter case."""
+    assert "pass" == _outcome("GET", [(b"host", host)])
+
+
+@pytest.mark.parametrize("host", BAD_HOSTS)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_any_other_host_is_wrong(method: str, host: bytes) -> None:
+    """A re-bound name, another port or another spelling of an address is 421."""
+    assert "wrong-host" == _outcome(method, [(b"Host", host)])
+
+
+def test_exactly_one_host_is_needed() -> None:
+    """None and two are wrong, even two that agree."""
+    assert "wrong-host" == _outcome("GET", [])
+    assert "wrong-host" == _outcome("GET", [OURS, OURS])
+
+
+DATA = [
+    ("GET", [], "pass"),
+    ("POST", [], "pass"),
+    ("DELETE", [], "pass"),
+    ("GET", [(b"Origin", b"null")], "cross-site"),
+    ("GET", [(b"Origin", b"https://evil.test")], "cross-site"),
+    ("POST", [(b"Origin", b"https://evil.test")], "cross-site"),
+    ("GET", [(b"Origin", b"http://127.0.0.1:8080")], "cross-site"),
+    ("POST", [(b"origin", b"http://localhost:8080")], "cross-site"),
+    ("GET", [(b"Origin", b"")], "cross-site"),
+    ("GET", [(b"Origin", b"chrome-extension://abc")], "cross-site"),
+    ("GET", [(b"Sec-Fetch-Site", b"cross-site")], "cross-site"),
+    ("POST", [(b"Sec-Fetch-Site", b"cross-site")], "cross-site"),
+    ("GET", [(b"Sec-Fetch-Site", b"same-site")], "cross-site"),
+    ("GET", [(b"sec-fetch-site", b"same-origin")], "cross-site"),
+    ("POST", [(b"Sec-Fetch-Site", b"same-origin")], "cross-site"),
+    ("GET", [(b"Sec-Fetch-Site", b"none")], "pass"),
+    ("HEAD", [(b"Sec-Fetch-Site", b"none")], "pass"),
+    ("POST", [(b"Sec-Fetch-Site", b"none")], "cross-site"),
+    ("DELETE", [(b"Sec-Fetch-Site", b"none")], "cross-site"),
+    ("GET", [(b"Sec-Fetch-Site", b"None")], "cross-site"),
+    ("GET", [(b"Sec-Fetch-Site", b"")], "cross-site"),
+    ("GET", [(b"Sec-Fetch-Site", b"new-word")], "cross-site"),
+    ("GET", [(b"Sec-Fetch-Site", b"none"), (b"Sec-Fetch-Site", b"cross-site")], "cross-site"),
+    ("GET", [(b"Sec-Fetch-Site", b"none, cross-site")], "cross-site"),
+    ("GET", [(b"Sec-Fetch-Mode", b"cors")], "pass"),
+    ("POST", [(b"Sec-Fetch-Mode", b"cors")], "pass"),
+    ("GET", [(b"Referer", b"https://evil.test/")], "pass"),
+    ("OPTIONS", [(b"Origin", b"https://evil.test"), (b"Access-Control-Request-Method", b"GET")], "cross-site"),
+    ("OPTIONS", [(b"Access-Control-Request-Method", b"POST")], "cross-site"),
+    ("OPTIONS", [(b"Access-Control-Request-Private-Network", b"true")], "cross-site"),
+    ("GET", [(b"Access-Control-Request-Headers", b"authorization")], "cross-site"),
+    ("GET", [(b"Upgrade", b"websocket"), (b"Connection", b"Upgrade")], "pass"),
+    ("GET", [(b"Upgrade", b"websocket"), (b"Origin", b"https://evil.test")], "cross-site"),
+    ("GET", [(b"Upgrade", b"websocket"), (b"Sec-Fetch-Site", b"cross-site")], "cross-site"),
+    ("GET", [(b"Sec-Fetch-Site", b"none"), (b"Origin", b"https://evil.test")], "cross-site"),
+]
+
+
+@pytest.mark.parametrize(("method", "headers", "outcome"), DATA)
+def test_a_data_listener_takes_programs_only(method: str, headers: Headers, outcome: str) -> None:
+    """No page may call: any Origin, any preflight and any Sec-Fetch-Site but a typed address are refused."""
+    assert outcome == _outcome(method, [OURS, *headers])
+
+
+@pytest.mark.parametrize(("method", "headers", "outcome"), DATA)
+def test_a_unix_socket_keeps_all_but_the_host_rule(method: str, headers: Headers, outcome: str) -> None:
+    """Without host names the other rules still hold, and any Host passes."""
+    assert outcome == _outcome(method, headers, None)
+    assert outcome == _outcome(method, [(b"Host", b"evil.test"), *headers], None)
+
+
+CONSOLE = "http://127.0.0.1:8080"
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "outcome"),
+    [
+        ("GET", [], "pass"),
+        ("GET", [(b"Sec-Fetch-Site", b"same-origin")], "pass"),
+        ("POST", [(b"Sec-Fetch-Site", b"same-origin"), (b"Origin", CONSOLE.encode())], "pass"),
+        ("GET", [(b"Sec-Fetch-Site", b"none")], "pass"),
+        ("POST", [(b"Sec-Fetch-Site", b"none")], "cross-site"),
+        ("POST", [(b"Origin", b"http://127.0.0.1:8081")], "cross-site"),
+        ("POST", [(b"Origin", b"HTTP://127.0.0.1:8080")], "cross-site"),
+        ("POST", [(b"Origin", CONSOLE.encode()), (b"Origin", b"https://evil.test")], "cross-site"),
+        ("POST", [(b"Origin", b"null")], "cross-site"),
+        ("GET", [(b"Sec-Fetch-Site", b"same-site")], "cross-site"),
+        ("GET", [(b"Sec-Fetch-Site", b"cross-site")], "cross-site"),
+        ("OPTIONS", [(b"Origin", CONSOLE.encode()), (b"Access-Control-Request-Method", b"POST")], "cross-site"),
+    ],
+)
+def test_a_listener_with_pages_takes_its_own(method: str, headers: Headers, outcome: str) -> None:
+    """Where pages are served, exactly their own origin passes."""
+    assert outcome == _outcome(method, [OURS, *headers], own_origin=CONSOLE)
+
+
+def test_the_host_is_judged_before_the_origin() -> None:
+    """A call that is wrong in both ways is told of its Host."""
+    assert "wrong-host" == _outcome("GET", [(b"Host", b"evil.test"), (b"Origin", b"https://evil.test")])
+
+
+def test_a_refusal_quotes_nothing_and_tells_what_to_do() -> None:
+    """The strange Host and Origin do not come back in the answer."""
+    for headers in ([(b"Host", b"evil.test")], [OURS, (b"Origin", b"https://evil.test")]):
+        with pytest.raises(Refusal) as caught:
+            check("GET", headers, HOSTS)
+        assert "evil" not in f"{caught.value!r} {caught.value.fix}"
+        assert caught.value.fix
+    assert "lab.internal" in repr(HOSTS)

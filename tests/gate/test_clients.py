@@ -1,0 +1,182 @@
+import base64
+import pickle
+import secrets
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.errors import Refusal
+from proxy.gate.clients import KEY_PREFIX, LOCAL, Client, Keyring, allowed, digest, key_fault, new_key, presented
+
+KEY = new_key(lambda size: bytes(range(size))).reveal()
+OTHER = new_key(bytes).reveal()
+NOTEBOOK = Client("notebook", {"questrade": frozenset({"read_md"})})
+RING = Keyring({digest(KEY): "notebook", digest(OTHER): "gone"}, {"notebook": NOTEBOOK})
+
+
+def _basic(text: str) -> bytes:
+    return b"Basic " + base64.b64encode(text.encode())
+
+
+def test_a_key_is_its_prefix_256_random_bits_and_a_checksum() -> None:
+    """A key has a fixed form, and all of its randomness comes from the given source."""
+    asked: list[int] = []
+
+    def random(size: int) -> bytes:
+        asked.append(size)
+        return secrets.token_bytes(size)
+
+    key = new_key(random).reveal()
+    assert [32] == asked
+    assert key.startswith(KEY_PREFIX)
+    assert 53 == len(key)
+    assert key[len(KEY_PREFIX) :].isalnum()
+    assert key_fault(key) is None
+
+
+@given(first=st.binary(min_size=32, max_size=32), second=st.binary(min_size=32, max_size=32))
+def test_different_bytes_make_different_keys(first: bytes, second: bytes) -> None:
+    """No bit of the randomness is lost, and every key is well-formed."""
+    one, other = new_key(lambda _: first).reveal(), new_key(lambda _: second).reveal()
+    assert (first == second) == (one == other)
+    assert key_fault(one) is None
+
+
+def test_every_single_typing_error_is_found_by_the_checksum() -> None:
+    """Changing any one character, or swapping two neighbours, is told from a wrong key."""
+    for place in range(len(KEY_PREFIX), len(KEY)):
+        wrong = "0" if KEY[place] != "0" else "1"
+        assert "checksum" in (key_fault(KEY[:place] + wrong + KEY[place + 1 :]) or "")
+        if place + 1 < len(KEY) and KEY[place] != KEY[place + 1]:
+            swapped = KEY[:place] + KEY[place + 1] + KEY[place] + KEY[place + 2 :]
+            assert "checksum" in (key_fault(swapped) or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "does not start with brd_"),
+        ("secret", "does not start with brd_"),
+        (KEY[4:], "does not start with brd_"),
+        (KEY.upper(), "does not start with brd_"),
+        (KEY[:-1], "52 characters long"),
+        (KEY + "x", "54 characters long"),
+        (KEY[:-1] + "-", "a character that no key has"),
+        (KEY[:-1] + "٣", "a character that no key has"),
+    ],
+)
+def test_a_text_that_is_no_key_is_told_why(text: str, why: str) -> None:
+    """The fault is named without quoting the text."""
+    fault = key_fault(text) or ""
+    assert why in fault
+    assert not text or text not in fault
+
+
+PLACES = [
+    [(b"Authorization", b"Bearer " + KEY.encode())],
+    [(b"authorization", b"bearer   " + KEY.encode() + b" ")],
+    [(b"AUTHORIZATION", b"BEARER " + KEY.encode())],
+    [(b"Authorization", _basic(f"anybody:{KEY}"))],
+    [(b"Authorization", _basic(f"{KEY}:"))],
+    [(b"Authorization", _basic(f":{KEY}"))],
+    [(b"Authorization", b"basic " + base64.b64encode(f"x:{KEY}".encode()))],
+    [(b"X-Api-Key", KEY.encode())],
+    [(b"x-api-key", KEY.encode()), (b"Authorization", b"Bearer " + KEY.encode())],
+    [(b"X-Api-Key", KEY.encode()), (b"X-Api-Key", KEY.encode())],
+]
+
+
+@pytest.mark.parametrize("headers", PLACES)
+def test_a_key_is_found_wherever_sdks_put_it(headers: list[tuple[bytes, bytes]]) -> None:
+    """Bearer, Basic as password or else as user, and X-Api-Key; several that agree are one."""
+    found = presented(headers)
+    assert found is not None
+    assert KEY == found.reveal()
+    assert NOTEBOOK == RING.identify([(b"Host", b"x"), *headers])
+
+
+REFUSED = [
+    [],
+    [(b"Cookie", KEY.encode())],
+    [(b"Authorization", b"")],
+    [(b"Authorization", b"Bearer")],
+    [(b"Authorization", b"Bearer ")],
+    [(b"Authorization", KEY.encode())],
+    [(b"Authorization", b"Bearer " + KEY.encode() + b" x")],
+    [(b"Authorization", b"Bearer " + KEY.encode() + b"\xff")],
+    [(b"Authorization", b"Digest username=x")],
+    [(b"Authorization", b"Basic !!!")],
+    [(b"Authorization", b"Basic " + base64.b64encode(KEY.encode()))],
+    [(b"Authorization", _basic(":"))],
+    [(b"Authorization", _basic(f"x:{KEY}\n"))],
+    [(b"Authorization", _basic(f"{KEY}:wrong"))],
+    [(b"Authorization", b"Bearer " + KEY.encode()), (b"X-Api-Key", OTHER.encode())],
+    [(b"Authorization", b"Bearer " + KEY.encode()), (b"Authorization", b"Bearer " + OTHER.encode())],
+    [(b"Authorization", b"Bearer " + KEY.encode()), (b"Authorization", b"Digest x")],
+    [(b"X-Api-Key", b"")],
+    [(b"X-Api-Key", KEY[:-1].encode() + (b"0" if KEY[-1] != "0" else b"1"))],
+    [(b"X-Api-Key", new_key(secrets.token_bytes).reveal().encode())],
+    [(b"X-Api-Key", OTHER.encode())],
+]
+
+
+@pytest.mark.parametrize("headers", REFUSED)
+def test_no_key_a_wrong_one_or_two_that_differ_are_unknown(headers: list[tuple[bytes, bytes]]) -> None:
+    """The answer is 401 with the way out, and holds no byte of what was sent."""
+    with pytest.raises(Refusal) as caught:
+        RING.identify(headers)
+    assert "unknown-client" == caught.value.kind.name
+    assert caught.value.fix
+    said = f"{caught.value!r} {caught.value.detail}"
+    assert all(KEY[8:20] not in said and OTHER[8:20] not in said for _ in headers)
+
+
+def test_a_typing_error_is_told_from_an_unknown_key() -> None:
+    """The sentence says whether the key was mistyped, is not known, or belongs to nobody that is configured."""
+    details = []
+    for key in (KEY[:-1] + ("0" if KEY[-1] != "0" else "1"), new_key(secrets.token_bytes).reveal(), OTHER, None, ""):
+        with pytest.raises(Refusal) as caught:
+            RING.identify_key(key)
+        details.append(caught.value.detail)
+    assert "mistyped" in details[0]
+    assert "not known" in details[1]
+    assert "no longer lists" in details[2]
+    assert "The call carries no client key." == details[3] == details[4]
+
+
+@pytest.mark.parametrize("headers", [*REFUSED, *PLACES])
+def test_open_to_all_looks_at_no_credential(headers: list[tuple[bytes, bytes]]) -> None:
+    """With `clients: none` the dummies that SDKs send, readable or not, change nothing."""
+    ring = Keyring({}, {}, open_to_all=True)
+    assert ring.open_to_all
+    assert LOCAL == ring.identify(headers) == ring.identify_key("x") == ring.identify_key(None)
+
+
+def test_no_repr_shows_a_key() -> None:
+    """Neither the ring nor what was presented can be printed or kept by accident."""
+    found = presented(PLACES[0])
+    for text in (repr(found), str(found), f"{found}", f"{found!r}", repr(RING), str(new_key(secrets.token_bytes))):
+        assert KEY not in text
+        assert digest(KEY) not in text
+        assert "brd_" not in text
+    with pytest.raises(TypeError):
+        pickle.dumps(new_key(secrets.token_bytes))
+
+
+@pytest.mark.parametrize(
+    ("client", "mount", "scope", "lacks"),
+    [
+        (NOTEBOOK, "questrade", "read_md", None),
+        (NOTEBOOK, "questrade", "read_acc", "The client notebook does not have the scope read_acc"),
+        (NOTEBOOK, "questrade", "trade", "The mount questrade does not allow the scope trade"),
+        (NOTEBOOK, "spouse", "read_md", "The client notebook has no rights on the mount spouse"),
+        (LOCAL, "questrade", "read_acc", None),
+        (LOCAL, "questrade", "trade", "The mount questrade does not allow the scope trade"),
+        (Client("none", {}), "questrade", "read_md", "The client none has no rights on the mount questrade"),
+    ],
+)
+def test_mount_and_client_must_both_allow_a_scope(client: Client, mount: str, scope: str, lacks: str | None) -> None:
+    """The sentence says which of the two lists lacks the scope."""
+    said = allowed(client, mount, frozenset({"read_acc", "read_md"}), scope)
+    assert lacks == said if lacks is None else lacks in (said or "")

@@ -1,0 +1,71 @@
+import pytest
+
+from proxy.errors import Refusal
+from proxy.gate.guards import body_must_not_hold
+
+NAMES = ("stream", "mode")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b'{"optionIds": [1, 2], "filters": [{"underlyingId": 27426, "expiryDate": "2027-01-20"}]}',
+        b'{"filters": {"stream": true}}',
+        b'{"upstream": true, "streams": 1, "a": "stream"}',
+        b' \n{"a": "\\u0041"} ',
+        b'{"a": [{"b": 1}, {"b": 1}]}',
+    ],
+)
+def test_a_body_without_the_names_passes(body: bytes) -> None:
+    """Only the top level counts, and equal names in different objects are no duplicates."""
+    body_must_not_hold(body, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b'{"stream": true}', "`stream`"),
+        (b'{"stream": false}', "`stream`"),
+        (b'{"optionIds": [1], "mode": "WebSocket"}', "`mode`"),
+        (b'{"Stream": true}', "`stream`"),
+        (b'{"STREAM": true}', "`stream`"),
+        (b'{"\\u0073tream": true}', "`stream`"),
+        ('{"\u017ftream": true}'.encode(), "`stream`"),
+        (b'{"a": 1, "a": 2}', "twice"),
+        (b'{"a": 1, "A": 2}', "twice"),
+        (b'{"optionIds": [], "stream": true, "stream": false}', "twice"),
+        (b'{"filters": [{"b": 1, "\\u0062": 2}]}', "twice"),
+        (b"[]", "not a JSON object"),
+        (b"1", "not a JSON object"),
+        (b"null", "not a JSON object"),
+        (b'"stream"', "not a JSON object"),
+        (b"stream=true", "not strict JSON"),
+        (b"{", "not strict JSON"),
+        (b"{} {}", "not strict JSON"),
+        (b"{}x", "not strict JSON"),
+        (b"{'stream': true}", "not strict JSON"),
+        (b'{"a": NaN}', "not strict JSON"),
+        (b'{"a": Infinity}', "not strict JSON"),
+        (b'{"a": 1,}', "not strict JSON"),
+        (b'{"a": "\x00"}', "not strict JSON"),
+        (b'\xef\xbb\xbf{"stream": true}', "not strict JSON"),
+        ('{"stream": true}'.encode("utf-16"), "not strict JSON"),
+        (b'{"a": "\xff"}', "not strict JSON"),
+        (b"/* */ {}", "not strict JSON"),
+        (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "not strict JSON"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "not strict JSON"),
+    ],
+)
+def test_a_name_or_a_doubt_is_refused(body: bytes, why: str) -> None:
+    """A forbidden name in any letter case, a repeated member and everything but one strict object are refused."""
+    with pytest.raises(Refusal, match="guard-denied") as caught:
+        body_must_not_hold(body, NAMES)
+    assert "guard-denied" == caught.value.kind.name
+    assert why in caught.value.detail
+
+
+def test_without_names_no_body_is_read() -> None:
+    """A row that forbids nothing takes any bytes."""
+    body_must_not_hold(b"\xff", ())

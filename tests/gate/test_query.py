@@ -1,0 +1,79 @@
+import pytest
+
+from proxy.gate.query import UNREADABLE, exact_values, loose_names, overrides_method
+
+
+@pytest.mark.parametrize(
+    ("query", "values"),
+    [
+        (None, []),
+        (b"", []),
+        (b"stream=true", [b"true"]),
+        (b"stream", [b""]),
+        (b"a=1&stream=true&b=2", [b"true"]),
+        (b"stream=true&stream=false", [b"true", b"false"]),
+        (b"stream=a=b", [b"a=b"]),
+        (b"Stream=true", []),
+        (b"%73tream=true", []),
+        (b"a=1;stream=true", []),
+        (b"xstream=true", []),
+    ],
+)
+def test_only_the_exact_spelling_gives_a_value(query: bytes | None, values: list[bytes]) -> None:
+    """The exact reading splits at `&` alone and compares bytes."""
+    assert values == exact_values(query, "stream")
+
+
+SPELLINGS = [
+    b"stream=true", b"STREAM=true", b"Stream", b"%73tream=1", b"%2573tream=1", b"%252573tream=1", b"%25%37%33tream=1",
+    b"a=1;stream=true", b"a=1%26stream=true", b"a=1%3Bstream=true", b"stream%3Dtrue", b"stream[]=1",
+    b"stream%5B0%5D=1",
+    b"+stream=1", b"%20stream=1", b"stream%00=1", b"stream%20=1", b"%u0073tream=1", b"?stream=1", b"%0Astream=1",
+    b"%EF%BD%93tream=1", b"%C5%BFtream=1", b"strea%E2%80%8Bm=1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("query", SPELLINGS)
+def test_the_generous_reading_finds_every_spelling(query: bytes) -> None:
+    """Whatever some server could read as `stream` is counted as `stream`."""
+    assert 1 == loose_names(query).count("stream")
+
+
+@pytest.mark.parametrize("query", [None, b"", b"ids=1,2", b"upstream=1", b"a=stream", b"prefix=AT%26T", b"streams=1"])
+def test_the_generous_reading_invents_nothing(query: bytes | None) -> None:
+    """Names and values that merely resemble `stream` are left alone."""
+    assert "stream" not in loose_names(query)
+
+
+def test_an_overlong_encoding_is_marked_as_unreadable() -> None:
+    """Bytes that are no UTF-8 leave a mark in the name, so that nobody takes it for a harmless one."""
+    assert any(UNREADABLE in name for name in loose_names(b"%C1%B3tream=1"))
+
+
+OVERRIDES = [
+    b"_method=DELETE", b"_METHOD=DELETE", b"a=1&_method=PUT", b"a=1;_method=PUT", b"%5Fmethod=DELETE", b"%5fMethod=x",
+    b"%255Fmethod=DELETE", b"x-http-method-override=DELETE", b"X-HTTP-Method-Override=DELETE", b"x_http_method=PUT",
+    b"X-HTTP-Method=PUT", b"x%2Dhttp%2Dmethod=PUT", b"_method[]=PUT", b"a=1%26_method=PUT", b"_method",
+    b"+_method=PUT",
+    b"X-Method-Override=PUT", b"%C1%9Fmethod=DELETE",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("query", OVERRIDES)
+def test_a_method_override_is_seen_in_any_spelling(query: bytes) -> None:
+    """No framework behind us can be talked into another method."""
+    assert overrides_method(query)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [None, b"", b"method=x", b"startTime=2026-01-01T00%3A00%3A00%2B00%3A00", b"a=_method", b"False=False", b"%zz=1"],
+)
+def test_other_queries_override_nothing(query: bytes | None) -> None:
+    """Names that only resemble an override, and junk that SDKs send, pass."""
+    assert not overrides_method(query)
+
+
+def test_a_deeply_nested_encoding_is_read_without_many_rounds() -> None:
+    """`%25252525…` costs one pass, so a long one cannot be used to burn time."""
+    assert ["_method"] == loose_names(b"%" + b"25" * 2000 + b"5Fmethod=1")

@@ -1,0 +1,96 @@
+import pytest
+
+from proxy.gate.rows import Row, TableError
+
+
+def _row(**fields: object) -> Row:
+    return Row(**{"id": "x", "method": "GET", "path": "/v1/x", "scope": "read"} | fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fields", "limit"),
+    [
+        ({"method": "GET"}, 0),
+        ({"method": "HEAD"}, 0),
+        ({"method": "DELETE"}, 64),
+        ({"method": "DELETE", "mutating": True}, 64),
+        ({"method": "POST"}, 1_048_576),
+        ({"method": "POST", "mutating": True}, 65_536),
+        ({"method": "PUT", "mutating": True}, 65_536),
+        ({"method": "POST", "max_body": 10}, 10),
+        ({"method": "GET", "max_body": 10}, 10),
+        ({"method": "POST", "max_body": 0}, 0),
+    ],
+)
+def test_the_body_limit_follows_the_method(fields: dict[str, object], limit: int) -> None:
+    """Orders get 64 KiB, other bodies 1 MiB, DELETE room for `{}`, GET nothing; a row's own figure wins."""
+    assert limit == _row(**fields).body_limit
+
+
+def test_bodies_that_matter_are_buffered() -> None:
+    """A mutating call and one whose body is looked into are read whole; others stream."""
+    assert _row(method="POST", mutating=True).buffered
+    assert _row(method="POST", body_without=("stream",)).buffered
+    assert not _row(method="POST").buffered
+
+
+def test_a_template_names_its_captures_in_order() -> None:
+    """The captures of a template are its `{…}` segments."""
+    row = _row(path="/v1/accounts/{account}/orders/{order}")
+    assert ("account", "order") == row.captures
+    assert ("v1", "accounts", "{account}", "orders", "{order}") == row.segments
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/watchlists:by_name", "/v1/x/", "/v2/a.b-c_d~e", "/" + "/".join("abcdefghijkl"), "/v1/" + "a" * 128]
+)
+def test_odd_but_clear_templates_are_taken(path: str) -> None:
+    """Colons, dots and a last slash are part of some brokers' paths."""
+    assert path == _row(path=path).path
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"method": "get"}, "is none of GET"),
+        ({"method": "TRACE"}, "is none of GET"),
+        ({"method": "*"}, "is none of GET"),
+        ({"scope": ""}, "no scope"),
+        ({"path": "v1/x"}, "must start with"),
+        ({"path": "/"}, "must start with"),
+        ({"path": ""}, "must start with"),
+        ({"path": "/v1//x"}, "empty segment"),
+        ({"path": "/v1/../x"}, "empty segment"),
+        ({"path": "/v1/./x"}, "empty segment"),
+        ({"path": "/v1/{a}b"}, "whole segment"),
+        ({"path": "/v1/{A}"}, "whole segment"),
+        ({"path": "/v1/{}"}, "whole segment"),
+        ({"path": "/v1/x}"}, "whole segment"),
+        ({"path": "/v1/{a}/{a}"}, "share a name"),
+        ({"path": "/v1/a;b"}, "no request target"),
+        ({"path": "/v1/a%2Fb"}, "no request target"),
+        ({"path": "/v1/a b"}, "no request target"),
+        ({"path": "/v1/é"}, "no request target"),
+        ({"path": "/v1/a?b"}, "no request target"),
+        ({"path": "/v1/" + "a" * 129}, "no request target"),
+        ({"path": "/a" * 13}, "more than 12"),
+        ({"when_query": (("str eam", "true"),)}, "cannot decide"),
+        ({"when_query": (("stream", "a&b"),)}, "cannot decide"),
+        ({"enum": (("mode", ("a", "")),)}, "cannot decide"),
+        ({"query_without": ("a=b",)}, "cannot decide"),
+        ({"query_without": ("mode",), "enum": (("mode", ("a",)),)}, "more than one of"),
+        ({"max_body": -1}, "below 0"),
+    ],
+)
+def test_a_row_that_makes_no_sense_cannot_be_made(fields: dict[str, object], why: str) -> None:
+    """The row says what is wrong with it, and its id."""
+    with pytest.raises(TableError, match=why) as caught:
+        _row(**fields)
+    assert "x" == caught.value.row
+
+
+def test_all_that_is_wrong_with_a_row_is_told_at_once() -> None:
+    """One error names every problem of the row."""
+    with pytest.raises(TableError) as caught:
+        _row(method="get", scope="", max_body=-1)
+    assert 2 == caught.value.problem.count("; ")

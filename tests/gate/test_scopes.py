@@ -1,0 +1,290 @@
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import pytest
+
+from proxy.gate.scopes import Denied, Match, Row, ScopeTable, TableError
+from proxy.gate.target import parse
+
+PARAMS = {
+    "account": "[0-9]{8}",
+    "order": "[0-9]{1,18}",
+    "symbol": "[A-Z][A-Z0-9.]{0,11}",
+    "pair": "[A-Z]{3}%2F[A-Z]{3}",
+}
+
+
+def _row(name: str, call: str, **fields: object) -> Row:
+    method, _, path = call.partition(" ")
+    return Row(**{"id": name, "method": method, "path": path, "scope": "read"} | fields)  # type: ignore[arg-type]
+
+
+def _table(*rows: Row) -> ScopeTable:
+    return ScopeTable(rows, PARAMS)
+
+
+def _decide(table: ScopeTable, call: str) -> str | Denied:
+    method, _, raw = call.partition(" ")
+    found = table.match(method, parse(raw.encode(), mount="m"))
+    return found.row.id if isinstance(found, Match) else found
+
+
+TABLE = _table(
+    _row("accounts", "GET /v1/accounts"),
+    _row("orders", "GET /v1/accounts/{account}/orders"),
+    _row("order_new", "POST /v1/accounts/{account}/orders"),
+    _row("order", "GET /v1/accounts/{account}/orders/{order}"),
+    _row("order_replace", "POST /v1/accounts/{account}/orders/{order}"),
+    _row("impact", "POST /v1/accounts/{account}/orders/impact"),
+    _row("movers", "GET /v1/stocks/movers"),
+    _row("bars", "GET /v1/stocks/{symbol}/bars"),
+    _row("movers_top", "GET /v1/stocks/movers/top"),
+    _row("snapshot", "GET /v1/stocks/MOVERS"),
+    _row("stock", "GET /v1/stocks/{symbol}"),
+    _row("asset", "GET /v1/assets/{pair}"),
+    _row("slashed", "GET /v1/slashed/"),
+)
+
+
+@pytest.mark.parametrize(
+    ("call", "row"),
+    [
+        ("GET /v1/accounts", "accounts"),
+        ("GET /v1/accounts?", "accounts"),
+        ("GET /v1/accounts?False=False", "accounts"),
+        ("GET /v1/accounts/26598145/orders", "orders"),
+        ("POST /v1/accounts/26598145/orders", "order_new"),
+        ("POST /v1/accounts/26598145/orders/7", "order_replace"),
+        ("POST /v1/accounts/26598145/orders/impact", "impact"),
+        ("GET /v1/stocks/movers", "movers"),
+        ("GET /v1/stocks/MOVERS", "snapshot"),
+        ("GET /v1/stocks/MOVERS/bars", "bars"),
+        ("GET /v1/stocks/BRK.B", "stock"),
+        ("GET /v1/assets/BTC%2FUSD", "asset"),
+        ("GET /v1/slashed/", "slashed"),
+    ],
+)
+def test_a_call_finds_its_one_row(call: str, row: str) -> None:
+    """A literal goes before a capture, and the capture is tried if the rest then fails."""
+    assert row == _decide(TABLE, call)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "GET /", "GET /v1", "GET /v2/accounts", "GET /v1/Accounts", "GET /v1/accounts/26598145",
+        "GET /v1/accounts/2659814/orders", "GET /v1/accounts/265981450/orders", "GET /v1/accounts/2659814a/orders",
+        "GET /v1/accounts/26598145/orders/impact", "GET /v1/accounts/26598145/orders/7/impact", "GET /v1/stocks/.A",
+        "GET /v1/accounts/26598145/orders/-1", "GET /v1/stocks/a", "HEAD /v1/accounts", "OPTIONS /v1/accounts",
+        "TRACE /v1/accounts", "get /v1/accounts", "DELETE /v1/accounts", "GET /v1/slashed",
+        "GET /v1/stocks/BRK.B/bars/x",
+    ],
+)  # fmt: skip
+def test_what_no_row_takes_is_denied(call: str) -> None:
+    """Default deny: another method, case, length or type finds nothing, and GET does not imply HEAD."""
+    found = _decide(TABLE, call)
+    assert isinstance(found, Denied)
+    assert not found.ambiguous
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["GET /v1/accounts/", "GET /v1/accounts%2F", "GET /v1/assets/BTC%2FUSDT", "GET /v1/slashed%2F", "GET /v1/x%2Fy"],
+)
+def test_an_unwanted_encoding_or_last_slash_is_ambiguous(call: str) -> None:
+    """These are refused for their form: 400, not 403."""
+    assert Denied is type(found := _decide(TABLE, call))
+    assert found.ambiguous
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        ("PUT /v1/accounts", "PUT is not allowed here, only GET"),
+        ("SPAM /v1/accounts/26598145/orders", "no row for this path"),
+        ("DELETE /v1/accounts/26598145/orders", "DELETE is not allowed here, only GET, POST"),
+        ("GET /v1/accounts/123/orders", "{account}"),
+        ("GET /v1/nothing", "no row for this path"),
+    ],
+)
+def test_a_denial_says_why_without_quoting_the_call(call: str, reason: str) -> None:
+    """A person reads which method or which part did not fit."""
+    found = _decide(TABLE, call)
+    assert isinstance(found, Denied)
+    assert reason in found.reason
+    assert "123" not in found.reason
+
+
+def test_a_match_carries_its_raw_captures() -> None:
+    """Captured bytes are the client's own, undecoded."""
+    found = TABLE.match("GET", parse(b"/v1/assets/BTC%2FUSD", mount="m"))
+    assert isinstance(found, Match)
+    assert (("pair", b"BTC%2FUSD"),) == found.captures
+
+
+STREAMS = _table(
+    _row("quotes", "GET /quotes", query=("ids",)),
+    _row("stream", "GET /quotes", when_query=(("stream", "true"),), enum=(("mode", ("Raw", "Web")),), streaming=True),
+    _row("orders", "GET /orders", enum=(("state", ("Open", "Closed")),)),
+    _row("quote", "GET /quotes/{order}", query_without=("stream",)),
+)
+
+
+@pytest.mark.parametrize(
+    ("call", "row"),
+    [
+        ("GET /quotes", "quotes"),
+        ("GET /quotes?", "quotes"),
+        ("GET /quotes?ids=1%2C2&x=stream", "quotes"),
+        ("GET /quotes?upstream=true&streams=1", "quotes"),
+        ("GET /quotes?mode=odd&mode=odder", "quotes"),
+        ("GET /quotes?stream=true", "stream"),
+        ("GET /quotes?ids=1&stream=true&mode=Web", "stream"),
+        ("GET /quotes?mode=Raw&stream=true&False=False", "stream"),
+        ("GET /orders?state=Open&a=1", "orders"),
+        ("GET /orders", "orders"),
+        ("GET /quotes/7?a=stream", "quote"),
+    ],
+)
+def test_the_query_tells_rows_of_one_path_apart(call: str, row: str) -> None:
+    """A row with `when_query` needs exactly these values; other names in the query are the broker's matter."""
+    assert row == _decide(STREAMS, call)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "stream", "stream=", "stream=false", "stream=True", "stream=TRUE", "stream=1", "stream=%74rue",
+        "stream=true%20",
+        "Stream=true", "STREAM=true", "%73tream=true", "%53tream=true", "%2573tream=true", "stream=true&stream=true",
+        "stream=true&stream=false", "stream=false&stream=true", "stream=true&Stream=false", "ids=1;stream=true",
+        "ids=1%26stream=true",
+        "stream=true&a%26stream=false", "stream[]=true", "stream%5B%5D=true", "+stream=true", "stream%00=true",
+        "stream%3Dtrue",
+        "stream=true&mode=web", "stream=true&mode=", "stream=true&mode", "stream=true&mode=Web&mode=Raw",
+        "stream=true&Mode=Web",
+        "stream=true&mode=%57eb", "stream=true&m%6Fde=Web", "stream=true;mode=Web", "stream=true&mode=Web,Raw",
+    ],
+)  # fmt: skip
+def test_another_spelling_of_a_deciding_name_is_denied(query: str) -> None:
+    """Case, encodings, duplicates and other values of a name that decides never pass as the plain row."""
+    assert isinstance(_decide(STREAMS, f"GET /quotes?{query}"), Denied)
+
+
+@pytest.mark.parametrize(
+    "query", ["state=open", "state=Open&state=Open", "State=Open", "state=", "stat%65=Open", "state=All"]
+)
+def test_a_limited_value_is_taken_once_and_exactly(query: str) -> None:
+    """`enum` names are refused with any other value, twice, or in another spelling."""
+    assert isinstance(_decide(STREAMS, f"GET /orders?{query}"), Denied)
+
+
+@pytest.mark.parametrize(
+    "query", ["stream", "stream=true", "stream=false", "Stream=true", "%73tream=1", "a=1;stream=1"]
+)
+def test_a_forbidden_name_is_denied_in_any_spelling(query: str) -> None:
+    """`query_without` names must be absent in every reading."""
+    assert isinstance(_decide(STREAMS, f"GET /quotes/7?{query}"), Denied)
+
+
+def test_rows_at_ignores_the_query() -> None:
+    """All rows that share a method and path are found, for checks of a whole table."""
+    assert ("quotes", "stream") == tuple(row.id for row in STREAMS.rows_at("GET", (b"quotes",)))
+    assert () == STREAMS.rows_at("POST", (b"quotes",))
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        (["GET /a", "GET /a"], "exactly one row"),
+        (["GET /a/{account}", "GET /a/{account}"], "exactly one row"),
+        (["GET /a/{account}", "GET /a/{order}"], "{account} and {order} overlap"),
+        (["GET /a/{account}/x", "GET /a/{order}/x"], "overlap"),
+        (["GET /a/{account}/{order}", "GET /a/{order}/x1", "GET /a/{order}/7"], "overlap"),
+        (["GET /a/{order}/7", "GET /a/{account}/{order}"], "overlap"),
+        (["GET /a/{account}/b/{symbol}/c", "GET /a/{order}/b/{symbol}/c"], "overlap"),
+        (["GET /b/x/{account}", "GET /b/x/{order}"], "overlap"),
+        (["GET /c/{symbol}/{account}", "GET /c/{symbol}/{order}"], "overlap"),
+        (["GET /a/{nobody}"], "has no type"),
+        (["GET /a/{bad}"], "no upper bound"),
+    ],
+)
+def test_rows_that_could_take_one_target_are_an_error(rows: list[str], why: str) -> None:
+    """A table with a call of two rows, or with a capture without a usable type, does not load."""
+    made = [_row(f"row{number}", call) for number, call in enumerate(rows)]
+    with pytest.raises(TableError, match=why.replace("{", r"\{").replace("}", r"\}")) as caught:
+        ScopeTable(made, {**PARAMS, "bad": "[0-9]+"})
+    if len(rows) > 1:
+        assert f"row{len(rows) - 1}" == caught.value.row  # the later one is blamed
+        assert "row" in caught.value.problem
+
+
+def test_both_rows_of_a_collision_are_named() -> None:
+    """The message names the row, the other row and both captures."""
+    with pytest.raises(TableError) as caught:
+        _table(_row("one", "GET /a/{account}"), _row("two", "GET /a/{order}"))
+    assert all(name in str(caught.value) for name in ("one", "two", "{account}", "{order}"))
+
+
+def test_an_id_is_used_once() -> None:
+    """Two rows with one id are an error."""
+    with pytest.raises(TableError, match="another row has this id"):
+        _table(_row("one", "GET /a"), _row("one", "GET /b"))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ["GET /a/{account}", "GET /a/{symbol}"],
+        ["GET /a/{account}", "POST /a/{order}"],
+        ["GET /a/{account}/x", "GET /a/{order}/y"],
+        ["GET /a/{account}", "GET /a/12345678"],
+        ["GET /a/{account}", "GET /a/{order}/b"],
+        ["GET /a/{pair}", "GET /a/{symbol}"],
+    ],
+)
+def test_rows_that_exclude_each_other_live_together(rows: list[str]) -> None:
+    """Another method, depth, literal or an excluding type keeps two rows apart."""
+    assert len(rows) == len(_table(*(_row(f"row{number}", call) for number, call in enumerate(rows))).rows)
+
+
+def test_all_faults_of_a_table_are_found_at_once() -> None:
+    """`faults` collects what the constructor would raise one by one."""
+    rows = [
+        _row("one", "GET /a/{nobody}"),
+        _row("two", "GET /b"),
+        _row("two", "GET /b"),
+        _row("four", "GET /c/{other}"),
+    ]
+    assert ["one", "two", "two", "four"] == [fault.row for fault in ScopeTable.faults(rows, PARAMS)]
+
+
+@contextmanager
+def _counted_calls(counts: list[int]) -> Iterator[None]:
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        counts[-1] += event in ("call", "c_call")
+
+    counts.append(0)
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
+def test_matching_costs_the_same_with_10_and_with_500_rows() -> None:
+    """The number of Python and C calls of a match does not depend on the number of rows."""
+    counts: list[int] = []
+    for size in (10, 500):
+        rows = [_row(f"r{number}", f"GET /v1/group{number}/{{account}}/orders/{{order}}") for number in range(size - 1)]
+        table = _table(*rows, _row("last", "GET /v1/zzz/{account}/orders/{order}"))
+        hit, miss = parse(b"/v1/zzz/26598145/orders/7", mount="m"), parse(b"/v1/none/26598145/orders/7", mount="m")
+        assert isinstance(table.match("GET", hit), Match)
+        with _counted_calls(counts):
+            table.match("GET", hit)
+        with _counted_calls(counts):
+            table.match("GET", miss)
+    assert counts[:2] == counts[2:]
