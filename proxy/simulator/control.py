@@ -1,0 +1,107 @@
+"""The control listener: plain HTTP on loopback, by which a person or a test drives the simulators.
+
+`GET /state`, `GET /faults`; `POST /expire`, `/move-api-server`, `/steal` with `{"broker": name}`; `POST /faults` with
+`{"broker": name, "fault": name, "times": 1}`. A POST answers the broker's new state, `POST /faults` what is armed now.
+A mistake is a 400 (404 and 405 for path and method) with `{"error": one sentence}`, and nothing was done.
+"""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from aiohttp import web
+
+from proxy.simulator import Simulator
+from proxy.simulator.faults import UnknownFault
+from proxy.simulator.listener import Answer, Listener
+
+_COMMANDS = frozenset({"/expire", "/move-api-server", "/steal", "/faults"})
+_READS = frozenset({"/state", "/faults"})
+
+
+class _Refused(Exception):
+    def __init__(self, status: HTTPStatus, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+
+
+class Control:
+    """One control listener for all simulators."""
+
+    def __init__(self, simulators: Mapping[str, Simulator]) -> None:
+        self._simulators = simulators
+        self._listener = Listener(self._handle)
+
+    @property
+    def url(self) -> str:
+        return self._listener.url
+
+    async def start(self, port: int) -> None:
+        await self._listener.start(port)
+
+    async def stop(self) -> None:
+        await self._listener.stop()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return _json(HTTPStatus.OK, self._answer(request.method, request.raw_path, await request.read()))
+        except _Refused as refused:
+            return _json(refused.status, {"error": refused.sentence})
+
+    def _answer(self, method: str, target: str, body: bytes) -> dict[str, object]:
+        path = target.partition("?")[0]
+        if method == "GET" and path in _READS:
+            return self._read(path)
+        if method == "POST" and path in _COMMANDS:
+            return self._command(path, _arguments(body, path))
+        if path in _COMMANDS | _READS:
+            raise _Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} does not take this method")
+        raise _Refused(HTTPStatus.NOT_FOUND, "paths: /state, /expire, /move-api-server, /steal, /faults")
+
+    def _read(self, path: str) -> dict[str, object]:
+        if path == "/state":
+            return {name: simulator.state() for name, simulator in self._simulators.items()}
+        return {name: simulator.faults.catalogue() for name, simulator in self._simulators.items()}
+
+    def _command(self, path: str, arguments: dict[str, object]) -> dict[str, object]:
+        name = arguments.get("broker")
+        simulator = self._simulators.get(name) if isinstance(name, str) else None
+        if simulator is None:
+            raise _Refused(HTTPStatus.BAD_REQUEST, f"broker must be one of: {', '.join(self._simulators)}")
+        match path:
+            case "/expire":
+                simulator.expire()
+            case "/move-api-server":
+                simulator.move_api_server()
+            case "/steal":
+                simulator.steal()
+            case _:
+                return {simulator.name: _arm(simulator, arguments)}
+        return {simulator.name: simulator.state()}
+
+
+def _arm(simulator: Simulator, arguments: dict[str, object]) -> dict[str, int]:
+    fault, times = arguments.get("fault"), arguments.get("times", 1)
+    if not isinstance(fault, str) or not isinstance(times, int):
+        raise _Refused(HTTPStatus.BAD_REQUEST, "fault must be a name, times a whole number")
+    try:
+        simulator.faults.add(fault, times)
+    except UnknownFault as unknown:
+        raise _Refused(HTTPStatus.BAD_REQUEST, str(unknown)) from None
+    return simulator.faults.armed()
+
+
+def _arguments(body: bytes, path: str) -> dict[str, object]:
+    known = {"broker", "fault", "times"} if path == "/faults" else {"broker"}
+    try:
+        arguments = json.loads(body)
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict) or not arguments.keys() <= known:
+        raise _Refused(HTTPStatus.BAD_REQUEST, f"the body must be a JSON object with: {', '.join(sorted(known))}")
+    return arguments
+
+
+def _json(status: HTTPStatus, document: object) -> web.Response:
+    return Answer(status, json.dumps(document).encode()).response()
