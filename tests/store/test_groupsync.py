@@ -1,0 +1,118 @@
+"""One sync for many waiters, and no false "durable"."""
+
+import asyncio
+import errno
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from proxy.store.groupsync import GroupSync
+
+
+class Device:
+    """Counts syncs, holds them up, and fails those whose numbers are listed."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.failing: set[int] = set()
+        self.started, self.go = threading.Event(), threading.Event()
+        self.go.set()
+
+    def sync(self) -> None:
+        self.count += 1
+        number = self.count
+        self.started.set()
+        assert self.go.wait(5)
+        if number in self.failing:
+            raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.fixture
+def device() -> Device:
+    return Device()
+
+
+@pytest.fixture
+async def group(device: Device) -> AsyncIterator[GroupSync]:
+    made = GroupSync(device.sync)
+    yield made
+    device.go.set()
+    await made.close()
+
+
+async def reached(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.001)
+
+
+async def test_many_waiters_share_a_sync(group: GroupSync, device: Device) -> None:
+    """64 writers that come while a sync runs need one more, not 64."""
+    device.go.clear()
+    first = asyncio.gather(group.until(group.mark()))
+    await reached(device.started.is_set)
+    rest = asyncio.gather(*(group.until(group.mark()) for _ in range(64)))
+    await asyncio.sleep(0.01)
+    device.go.set()
+    await first
+    await rest
+
+    assert 2 == device.count
+
+
+async def test_a_write_during_a_sync_waits_for_the_next(group: GroupSync, device: Device) -> None:
+    """The sync that already runs may have missed it."""
+    device.go.clear()
+    first = asyncio.gather(group.until(group.mark()))
+    await reached(device.started.is_set)
+    late = asyncio.gather(group.until(group.mark()))
+    await asyncio.sleep(0.01)
+    assert not late.done()
+    device.go.set()
+    await first
+    await late
+
+    assert 2 == device.count
+
+
+async def test_the_failure_of_a_running_sync_reaches_who_wrote_meanwhile(group: GroupSync, device: Device) -> None:
+    """The system tells of a lost page once, and it may tell the sync before ours: ours succeeding proves nothing."""
+    device.failing = {1}
+    device.go.clear()
+    first = asyncio.gather(group.until(group.mark()), return_exceptions=True)
+    await reached(device.started.is_set)
+    late = asyncio.gather(group.until(group.mark()), return_exceptions=True)
+    await asyncio.sleep(0.01)
+    device.go.set()
+
+    assert [OSError, OSError] == [type((await each)[0]) for each in (first, late)]
+    assert 2 == device.count
+
+
+async def test_a_write_after_a_failure_starts_afresh(group: GroupSync, device: Device) -> None:
+    """What is written and marked after the failed sync is judged by the next one alone."""
+    device.failing = {1}
+    old = group.mark()
+    with pytest.raises(OSError, match="Input/output"):
+        await group.until(old)
+    await group.until(group.mark())
+
+    with pytest.raises(OSError, match="Input/output"):
+        await group.until(old)
+
+
+async def test_cancelling_a_waiter_leaves_the_sync_to_the_others(group: GroupSync, device: Device) -> None:
+    """A wait that times out takes nothing from anybody else."""
+    device.go.clear()
+    mark = group.mark()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(group.until(mark), 0.01)
+    other = asyncio.gather(group.until(mark))
+    await asyncio.sleep(0)
+    device.go.set()
+    await other
+
+    assert device.count <= 2
