@@ -1,0 +1,239 @@
+"""The command line's way into a running server: a Unix socket, one JSON line in, one JSON line out.
+
+The socket is 0600 in the 0700 state directory, and both ends ask the system whose process the other one is: a token to
+log in with travels here. A command that has begun runs to its end even if nobody waits for its answer any more.
+
+    → {"command": "login", "params": {"mount": "questrade", "token": …}}
+    ← {"ok": {…}}     or     {"error": {"kind": "login-failed", "message": …, "fix": null}}
+"""
+
+import asyncio
+import contextlib
+import errno
+import json
+import os
+import socket
+import struct
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from proxy import logs
+from proxy.config import ConfigInvalid
+from proxy.store import StoreError
+
+Kind = Literal["login-failed", "not-possible", "store", "config", "bad-request", "internal"]
+Command = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+LARGEST = 64 * 1024  # bytes of a request
+PATIENCE = 60.0
+GRACE = 5.0
+_LONGEST_PATH = 103  # bytes of a socket's path: 108 on Linux, 104 on macOS, with a zero at the end
+_CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
+
+log = logs.get("admin")
+
+
+class ServerGone(Exception):
+    """No server answers at the socket. The text says so for a person."""
+
+
+class NotPossible(Exception):
+    """A command that makes no sense as things stand. `fix` is what would help."""
+
+    def __init__(self, message: str, fix: str | None = None) -> None:
+        super().__init__(message)
+        self.fix = fix
+
+
+class CommandFailed(Exception):
+    """The server said no. The text is one sentence for a person; `fix` is what would help."""
+
+    def __init__(self, kind: Kind, message: str, fix: str | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.fix = fix
+
+
+class AdminSocket:
+    """Serves `commands`, each from its params to its answer, to our own user and to root.
+
+    A command fails by raising `NotPossible`, `LoginFailed`, `StoreError`, `ConfigInvalid` or `CommandFailed`, whose
+    texts are shown; of any other exception the operator learns no more than that the log has it. `patience` and `grace`
+    are in seconds: for a request to arrive and its answer to be taken, and for commands that run when `stop` is called.
+    """
+
+    def __init__(
+        self, path: Path, commands: Mapping[str, Command], *, patience: float = PATIENCE, grace: float = GRACE
+    ) -> None:
+        self.path = path
+        self._commands = commands
+        self._patience = patience
+        self._grace = grace
+        self._running: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen. A socket that a killed server left is replaced; `OSError` if anybody answers there."""
+        listening = await asyncio.to_thread(_listen, self.path)
+        self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=LARGEST)
+
+    async def stop(self) -> None:
+        """Take no more commands, let those that run finish within the grace, then end them."""
+        if self._server is None:
+            return
+        # While we still listen, nobody takes the name for a stale one: it is certainly ours to remove.
+        await asyncio.to_thread(self.path.unlink, missing_ok=True)
+        self._server.close()
+        running = set(self._running)
+        if running:
+            _, late = await asyncio.wait(running, timeout=self._grace)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        self._server = None
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  a coroutine runs in a task
+        self._running.add(task)
+        try:
+            await self._exchange(reader, writer)
+        except (OSError, TimeoutError):
+            log.debug("an operator's program went away")
+        finally:
+            self._running.discard(task)
+            writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not trusted(_peer(writer), own=os.geteuid()):
+            log.warning("another user's process called the admin socket")
+            return
+        async with asyncio.timeout(self._patience):
+            answer = await self._read(reader)
+        if not isinstance(answer, dict):
+            answer = await self._run(*answer)
+        async with asyncio.timeout(self._patience):
+            writer.write(json.dumps(answer).encode() + b"\n")
+            await writer.drain()
+
+    async def _read(self, reader: asyncio.StreamReader) -> tuple[str, dict[str, Any]] | dict[str, Any]:
+        """The command and its params, or at once the answer that they deserve. What came is never quoted."""
+        try:
+            request = json.loads(await reader.readline())
+            command, params = request["command"], request.get("params", {})
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return _error("bad-request", f"The request is no JSON object in one line of at most {LARGEST} bytes.")
+        if not isinstance(command, str) or command not in self._commands or not isinstance(params, dict):
+            return _error("bad-request", f"There is no such command; there are {', '.join(sorted(self._commands))}.")
+        return command, params
+
+    async def _run(self, command: str, params: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return {"ok": await self._commands[command](params)}
+        except Exception as error:  # noqa: BLE001  whatever it is, the other end is waiting for a line
+            return _failure(command, error)
+
+
+def _failure(command: str, error: Exception) -> dict[str, Any]:
+    # Late: it brings aiohttp, and the command line needs only `call`.
+    from proxy.tokens.keeper import LoginFailed
+
+    match error:
+        case CommandFailed():
+            return _error(error.kind, error.message, error.fix)
+        case NotPossible():
+            return _error("not-possible", str(error), error.fix)
+        case LoginFailed():
+            return _error("login-failed", str(error))
+        case StoreError():
+            return _error("store", str(error))
+        case ConfigInvalid():
+            return _error("config", str(error))
+        case _:
+            log.error("a command failed", command=command, exc_info=error)
+            return _error("internal", f"bearerd failed at `{command}`; its log says where.")
+
+
+def _error(kind: Kind, message: str, fix: str | None = None) -> dict[str, Any]:
+    return {"error": {"kind": kind, "message": message, "fix": fix}}
+
+
+async def call(path: Path, command: str, params: dict[str, Any], *, timeout: float) -> dict[str, Any]:  # noqa: ASYNC109
+    """What the server at `path` answers within `timeout` seconds. Raises `ServerGone` or `CommandFailed`."""
+    try:
+        async with asyncio.timeout(timeout):
+            answer = await _exchange(path, json.dumps({"command": command, "params": params}).encode() + b"\n")
+    except TimeoutError:
+        raise ServerGone(f"The server at {path} did not answer within {timeout:g} s.") from None
+    except OSError as error:
+        raise ServerGone(f"No bearerd answers at {path} ({error.strerror or type(error).__name__}).") from None
+    return _read_answer(answer, path)
+
+
+def _read_answer(answer: bytes, path: Path) -> dict[str, Any]:
+    try:
+        answered = json.loads(answer)
+        if "ok" in answered:
+            return dict(answered["ok"])
+        error = answered["error"]
+        failed = CommandFailed(error["kind"], error["message"], error["fix"])
+    except (ValueError, LookupError, TypeError):
+        raise ServerGone(f"The server at {path} ended before it had answered.") from None
+    raise failed
+
+
+async def _exchange(path: Path, request: bytes) -> bytes:
+    with _short(path) as name:
+        reader, writer = await asyncio.open_unix_connection(name)
+    try:
+        if not trusted(_peer(writer), own=os.geteuid(), root_calls=True):
+            raise PermissionError(errno.EPERM, "it belongs to another user")
+        writer.write(request)
+        await writer.drain()
+        return await reader.read()
+    finally:
+        writer.close()
+
+
+def trusted(user: int | None, *, own: int, root_calls: bool = False) -> bool:
+    """Whether a process of `user` may be at the other end: it is ours or root's, or we are root and call it.
+
+    None: the system does not tell (macOS); the modes of socket and directory are then what keeps others out.
+    """
+    return user in (None, own, 0) or (root_calls and own == 0)
+
+
+def _peer(writer: asyncio.StreamWriter) -> int | None:
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return None
+    found = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(found)[1])
+
+
+def _listen(path: Path) -> socket.socket:
+    from proxy.listener import bind_unix
+
+    with _short(path) as name:
+        try:
+            return bind_unix(Path(name))
+        except OSError as error:
+            raise OSError(error.errno, str(error.strerror).replace(name, str(path))) from None
+
+
+@contextlib.contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """`path`, or another name of it that fits into a socket's address. `OSError` if the system has none."""
+    if len(os.fsencode(path)) <= _LONGEST_PATH:
+        yield str(path)
+        return
+    if sys.platform != "linux":
+        raise OSError(errno.ENAMETOOLONG, f"{path} is too long for a Unix socket; use a store in a shorter path")
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)

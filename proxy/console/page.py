@@ -1,0 +1,94 @@
+"""The console's pages: a status as `bearerd status --json` prints it → HTML. No clock, no socket.
+
+Everything that comes from elsewhere (a broker's words, names from the configuration) is escaped by the templates, and
+free text is masked first: secrets that the log's redactor knows or recognises, and account numbers.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from proxy import logs
+
+# A word with five digits in a row and at least six characters: 26598145, VA12345678. A port is shorter.
+_ACCOUNT = re.compile(r"\b(?=\w*[0-9]{5})\w{3,}(?=\w{3}\b)", re.ASCII)
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+class Pages:
+    """All pages, compiled. Making one reads files."""
+
+    def __init__(self) -> None:
+        folder = resources.files("proxy.console") / "templates"
+        environment = Environment(
+            loader=FunctionLoader(lambda name: (folder / name).read_text("utf-8")),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.filters |= FILTERS
+        environment.get_template("frame.html.j2")  # or it would be read when the first page is made
+        self.css = (folder / "console.css").read_bytes()
+        self._status = environment.get_template("status.html.j2")
+        self._closed = environment.get_template("closed.html.j2")
+
+    def status(self, status: Mapping[str, Any], *, paused: bool = False) -> str:
+        """The status page. `paused` says that it will not come anew by itself."""
+        return self._status.render(status, paused=paused, needs=needs(status))
+
+    def closed(self) -> str:
+        """What somebody sees who may not see the status."""
+        return self._closed.render()
+
+
+def needs(status: Mapping[str, Any]) -> list[dict[str, str | None]]:
+    """What a person should do: a sentence and the command for each mount that has a fix, then the warnings."""
+    grants: dict[str, dict[str, str | None]] = {}
+    for mount in status["mounts"]:
+        if mount["fix"]:
+            # Mounts that share a grant need one login, not several.
+            what = f"{mount['title']} ({mount['grant']}): {mount['reason'] or mount['state']}"
+            grants.setdefault(mount["grant"], {"what": what, "fix": mount["fix"]})
+    return [*grants.values(), *({"what": warning, "fix": None} for warning in status["warnings"])]
+
+
+def masked(text: str) -> str:
+    """Free text without secrets; of an account number the last three digits stay."""
+    return _ACCOUNT.sub("…", logs.redact(text))
+
+
+def span(seconds: float) -> str:
+    """A length of time for a person: `45 s`, `24 min`, `3 h 12 min`, `2 d 4 h`."""
+    left = max(0, round(seconds))
+    if left < _MINUTE:
+        return f"{left} s"
+    if left < _HOUR:
+        return f"{left // _MINUTE} min"
+    if left < _DAY:
+        return f"{left // _HOUR} h {left % _HOUR // _MINUTE} min"
+    return f"{left // _DAY} d {left % _DAY // _HOUR} h"
+
+
+def clock(unix: float) -> str:
+    """A point in time as this machine's clock shows it: `2026-11-03 09:14:05 EST`."""
+    return datetime.fromtimestamp(unix, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def iso(unix: float) -> str:
+    """A point in time for machines: `2026-11-03T14:14:05+00:00`."""
+    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="seconds")
+
+
+def sign(mount: Mapping[str, Any]) -> str:
+    """✓ serves and nothing is to be done · ! serves, but see why · ✗ does not serve."""
+    if not mount["usable"]:
+        return "✗"
+    return "!" if mount["fix"] else "✓"
+
+
+FILTERS = {"masked": masked, "redacted": logs.redact, "span": span, "clock": clock, "iso": iso, "sign": sign}

@@ -1,0 +1,242 @@
+"""The console's listener: who may look, and what lies under which path.
+
+Health and metrics are open to every program that reaches the listener and hold no secret. The page wants the token of
+the printed address once; it is swapped for a cookie whose `Path` is a random prefix of this start, because cookies
+ignore ports: under `/` every other local server would be sent ours.
+"""
+
+import asyncio
+import hmac
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from proxy.config import Address, Tcp
+from proxy.console.page import Pages
+from proxy.errors import Refusal, render
+from proxy.gate import browser
+from proxy.listener import Listener, open_listener
+from proxy.metrics import CONTENT_TYPE as METRICS
+from proxy.secret import Secret
+
+COOKIE = "bearerd_console"
+REFRESH = 10  # seconds between two looks of an open page
+PAGE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+}
+ALL_HEADERS = {
+    "Server": "bearerd",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+_TEXT = "text/plain; charset=utf-8"
+_HTML = "text/html; charset=utf-8"
+
+Route = Callable[[web.BaseRequest, str], web.Response]
+
+
+class View(Protocol):
+    """What the console shows. None of it is secret."""
+
+    def status(self) -> dict[str, Any]:
+        """The server's status, as `bearerd status --json` prints it."""
+
+    def ready(self) -> tuple[str, list[str]]:
+        """`ok`, `degraded`, `needs-login` or `draining`, and a line for each thing that was looked at."""
+
+    def metrics(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+
+
+class Console:
+    """One listener of the console. `start()` first, `stop()` last.
+
+    `token` opens the page: once, or any number of times if `reusable`. `allowed_hosts` are names that it answers to
+    beside its own address. `grace`: seconds that requests inside may take when it stops.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        token: str,
+        reusable: bool,
+        view: View,
+        grace: float,
+        allowed_hosts: Iterable[str] = (),
+    ) -> None:
+        self._address = address
+        self._view = view
+        self._grace = grace
+        self._allowed_hosts = tuple(allowed_hosts)
+        self._reusable = reusable
+        self._token = Secret(token)
+        self._spent: Secret | None = None
+        self._session = Secret(secrets.token_urlsafe(32))
+        self._home = f"/{secrets.token_urlsafe(16)}/"
+        self._open: dict[str, Route] = {
+            "/livez": self._live,
+            "/healthz": self._live,
+            "/readyz": self._ready,
+            "/metrics": self._metrics,
+            "/console.css": self._css,
+        }
+        self._pages: Pages | None = None
+        self._listener: Listener | None = None
+
+    async def start(self) -> None:
+        """Open the listener. Raises `OSError` with the address in its text."""
+        self._pages = await asyncio.to_thread(Pages)
+        self._listener = await open_listener(self._address, self._handle, grace=self._grace, greet=self._greet)
+
+    async def stop(self) -> None:
+        """Close the listener and what is left of its connections."""
+        if self._listener is not None:
+            await self._listener.close()
+
+    def _greet(self, listener: Listener) -> None:
+        self._listener = listener
+
+    @property
+    def address(self) -> Address:
+        """Where it listens; before `start`, where it will."""
+        return self._listener.bound if self._listener else self._address
+
+    @property
+    def url(self) -> str:
+        """An address that opens the page: if the last token has been used, one with a new token."""
+        address = self.address
+        if not isinstance(address, Tcp):
+            return str(address)
+        if self._token == self._spent:
+            self._token = Secret(secrets.token_urlsafe(24))
+        host = str(address)
+        if address.everywhere:
+            host = str(Tcp("::1" if ":" in address.host else "127.0.0.1", address.port))
+        return f"http://{host}/?token={self._token.reveal()}"
+
+    def allow_hosts(self, names: Iterable[str]) -> None:
+        """From now on answer to these names too, and no longer to earlier ones."""
+        self._allowed_hosts = tuple(names)
+
+    async def _handle(self, listener: Listener, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            self._check_origin(listener, request)
+            response = self._answer(request)
+        except Refusal as refusal:
+            rendered = render(refusal, request_id=secrets.token_hex(8))
+            response = web.Response(status=rendered.status, body=rendered.body, headers=rendered.headers)
+        response.headers.update(ALL_HEADERS)
+        if request.body_exists:
+            response.force_close()  # nothing here takes a body; none is read
+        return response
+
+    def _check_origin(self, listener: Listener, request: web.BaseRequest) -> None:
+        """Before anything else: no foreign page, and no foreign name for this machine."""
+        hosts = None
+        if isinstance(listener.bound, Tcp):
+            hosts = browser.Hosts([*listener.names, *self._allowed_hosts])
+        named = [value for name, value in request.raw_headers if name.lower() == b"host"]
+        # Our own pages call the name that they came by; whether that name is ours is checked before the origin is.
+        origin = f"http://{named[0].decode('ascii', 'replace')}" if hosts and len(named) == 1 else None
+        browser.check(request.method, request.raw_headers, hosts, own_origin=origin)
+
+    def _answer(self, request: web.BaseRequest) -> web.Response:
+        # The raw target: an absolute one, or one that is encoded oddly, has no route.
+        path, _, query = request.raw_path.partition("?")
+        if path in self._open:
+            return _of_method(request, ("GET", "HEAD")) or self._open[path](request, query)
+        if path == "/":
+            return _of_method(request, ("GET",)) or self._enter(query)
+        if path == self._home:
+            return _of_method(request, ("GET",)) or self._status(request, query)
+        return _text("There is no such page.", HTTPStatus.NOT_FOUND)
+
+    # -- for machines -------------------------------------------------------------------------------------------------
+
+    def _live(self, _request: web.BaseRequest, _query: str) -> web.Response:
+        return _text("ok")
+
+    def _ready(self, _request: web.BaseRequest, query: str) -> web.Response:
+        word, lines = self._view.ready()
+        # While one mount serves, the others' trouble is no reason to send nobody here.
+        serves = word == "ok" or (
+            word != "draining" and any(mount["usable"] for mount in self._view.status()["mounts"])
+        )
+        verbose = query.partition("=")[0] == "verbose"
+        body = "\n".join([*lines, word] if verbose else [word])
+        return _text(body, HTTPStatus.OK if serves else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    def _metrics(self, _request: web.BaseRequest, _query: str) -> web.Response:
+        return web.Response(body=self._view.metrics(), headers={"Content-Type": METRICS})
+
+    def _css(self, _request: web.BaseRequest, _query: str) -> web.Response:
+        return web.Response(body=self._made().css, headers={"Content-Type": "text/css; charset=utf-8"})
+
+    # -- for a person -------------------------------------------------------------------------------------------------
+
+    def _enter(self, query: str) -> web.Response:
+        """The printed address: its token → a cookie, and on to the page, so that no history keeps the token."""
+        token = query.removeprefix("token=")
+        if _same(token, self._token) and self._token != self._spent:
+            if not self._reusable:
+                self._spent = self._token
+            response = self._go_home()
+            response.set_cookie(COOKIE, self._session.reveal(), path=self._home, httponly=True, samesite="Strict")
+            return response
+        # The same link again in the same browser: there the cookie decides.
+        return self._go_home() if self._spent and _same(token, self._spent) else self._closed()
+
+    def _status(self, request: web.BaseRequest, query: str) -> web.Response:
+        if not _same(request.cookies.get(COOKIE, ""), self._session):
+            return self._closed()
+        paused = query == "paused"
+        response = _html(self._made().status(self._view.status(), paused=paused))
+        if not paused:
+            response.headers["Refresh"] = str(REFRESH)
+        return response
+
+    def _go_home(self) -> web.Response:
+        return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": self._home} | PAGE_HEADERS)
+
+    def _closed(self) -> web.Response:
+        return _html(self._made().closed(), HTTPStatus.FORBIDDEN)
+
+    def _made(self) -> Pages:
+        if self._pages is None:
+            raise RuntimeError("the console was not started")
+        return self._pages
+
+
+def _any_usable(status: Mapping[str, Any]) -> bool:
+    return any(mount["usable"] for mount in status["mounts"])
+
+
+def _of_method(request: web.BaseRequest, methods: tuple[str, ...]) -> web.Response | None:
+    """None if the request's method is one of `methods`, else the refusal."""
+    if request.method in methods:
+        return None
+    response = _text(f"Only {' and '.join(methods)} here.", HTTPStatus.METHOD_NOT_ALLOWED)
+    response.headers["Allow"] = ", ".join(methods)
+    return response
+
+
+def _same(given: str, secret: Secret) -> bool:
+    """Whether `given` is the secret, in constant time."""
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), secret.reveal().encode())
+
+
+def _text(text: str, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+    return web.Response(status=status, text=text + "\n", headers={"Content-Type": _TEXT})
+
+
+def _html(text: str, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+    return web.Response(status=status, text=text, headers={"Content-Type": _HTML} | PAGE_HEADERS)

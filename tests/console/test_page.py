@@ -1,0 +1,219 @@
+"""What the pages say, and what they never show."""
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from proxy.console.page import Pages, clock, iso, masked, needs, sign, span
+from proxy.secret import Secret
+from tests.console.shown import HOUR, NOW, mount, status
+
+PAGES = Pages()
+DEAD: dict[str, Any] = {"state": "needs-login", "usable": False, "fix": "bearerd login questrade"}
+
+
+class Text(HTMLParser):
+    """What a reader gets: words of the body, and the tags in order."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.feed(page)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_a_healthy_server_in_words() -> None:
+    """One look tells address, readiness, mount, token, calls and clients."""
+    text = Text(PAGES.status(status(mount()))).text
+
+    for words in (
+        "http://127.0.0.1:8080 · ok · up 3 h 0 min",
+        "✓ questrade Questrade http://127.0.0.1:8080/questrade PRACTICE fresh renews in 24 min",
+        "read_acc read_md 1,840 2 12 s ago",
+        "notebook questrade: read_acc read_md (1 key)",
+        'curl -H "Authorization: Bearer $BEARERD_KEY" http://127.0.0.1:8080/questrade/…',
+    ):
+        assert words in text
+    assert "need you" not in text
+
+
+def test_live_is_unmistakable() -> None:
+    """Real money is said in words and in a label of its own colour; nothing else has that label."""
+    live = PAGES.status(status(mount(environment="live")))
+
+    assert '<strong class="live">LIVE</strong>' in live
+    assert "LIVE real money" in Text(live).text
+    assert "--live: #b3121d" in PAGES.css.decode()
+    assert 'class="live"' not in PAGES.status(status(mount(environment="practice")))
+
+
+def test_a_dead_token_says_what_to_type() -> None:
+    """The mount that needs a login stands on top with reason and command, and its row says that it refuses calls."""
+    text = Text(PAGES.status(status(mount(reason="invalid_grant", **DEAD), ready="needs-login: questrade"))).text
+
+    assert "1 thing needs you Questrade (questrade): invalid_grant To fix: bearerd login questrade" in text
+    assert "✗ questrade" in text
+    assert f"needs-login, refuses calls since {clock(NOW - 3 * HOUR)}" in text
+
+
+def test_mounts_of_one_grant_need_one_login() -> None:
+    """Two mounts that share a dead grant are one thing to do; a warning is another."""
+    shared = [mount(name, grant="ada", **DEAD) for name in ("a", "b")]
+
+    assert [
+        {"what": "Questrade (ada): needs-login", "fix": "bearerd login questrade"},
+        {"what": "the file has changed", "fix": None},
+    ] == needs(status(*shared, warnings=["the file has changed"]))
+
+
+def test_an_empty_server_shows_the_first_steps() -> None:
+    """Without mounts the page says how to begin."""
+    text = Text(PAGES.status(status(clients=[]))).text
+
+    assert "First steps bearerd init writes" in text
+    assert "No program may call yet." in text
+    assert "Mounts" not in text
+
+
+@pytest.mark.parametrize(
+    ("client", "words"),
+    [
+        ({"name": "a", "keys": 2, "rights": None, "in_config": True}, "everything that the mounts allow (2 keys)"),
+        ({"name": "a", "keys": 0, "rights": {}, "in_config": True}, "nothing (0 keys)"),
+        ({"name": "a", "keys": 1, "rights": {"q": []}, "in_config": True}, "q: nothing (1 key)"),
+        ({"name": "a", "keys": 1, "rights": {"q": ["x"], "t": ["y", "z"]}, "in_config": True}, "q: x · t: y z (1 key)"),
+        ({"name": "a", "keys": 1, "rights": None, "in_config": False}, "not in the configuration"),
+    ],
+)
+def test_what_a_client_may_do(client: dict[str, object], words: str) -> None:
+    """Rights are spelled out; none at all is said, too."""
+    assert words in Text(PAGES.status(status(mount(), clients=[client]))).text
+
+
+def test_an_open_server_says_so() -> None:
+    """With `clients: none` the page says that anybody may call, and the example sends no key."""
+    text = Text(PAGES.status(status(mount(), open_to_all=True, clients=[]))).text
+
+    assert "Any program on this machine may call" in text
+    assert "curl http://127.0.0.1:8080/questrade/…" in text
+
+
+def test_what_a_broker_says_is_text() -> None:
+    """Markup in a reason, a name or a warning stays text."""
+    evil = "<script>alert(1)</script>\"'><img src=x>"
+    shown = status(mount(evil, reason=evil, title=evil, grant=evil, **DEAD), warnings=[evil], ready=evil, config=evil)
+    page = Text(PAGES.status(shown))
+
+    assert {"script", "img"}.isdisjoint(page.tags)
+    assert evil in page.text
+
+
+def test_no_secret_and_no_account_number_is_shown() -> None:
+    """Known secrets, what looks like one, the console's own link and account numbers stay off the page."""
+    Secret("r3fresh-me-n0t")
+    reason = "account 26598145 of VA12345678: Bearer abcdefgh1234567, r3fresh-me-n0t"
+    page = PAGES.status(status(mount(reason=reason, **DEAD), warnings=[reason]))
+
+    for secret in ("26598145", "VA12345678", "abcdefgh1234567", "r3fresh-me-n0t", "k3pt-0ff-the-page"):
+        assert secret not in page
+    assert "account …145 of …678" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("account 26598145.", "account …145."),
+        ("(VA12345678)", "(…678)"),
+        ("127.0.0.1:65535 in 2026", "127.0.0.1:65535 in 2026"),
+        ("error 1017 after 30000 ms", "error 1017 after 30000 ms"),
+        ("token=abcdefg", "token=***"),
+    ],
+)
+def test_masking(text: str, expected: str) -> None:
+    """Long numbers lose all but three digits; ports, years and codes stay."""
+    assert expected == masked(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (-5, "0 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (3599, "59 min"),
+        (3600, "1 h 0 min"),
+        (11_520, "3 h 12 min"),
+        (86_400, "1 d 0 h"),
+        (187_200, "2 d 4 h"),
+    ],
+)
+def test_spans(seconds: float, expected: str) -> None:
+    """Two units are enough for a person."""
+    assert expected == span(seconds)
+
+
+def test_a_moment_names_its_time_zone() -> None:
+    """What a person reads is local and says so; what a machine reads is UTC."""
+    assert re.fullmatch(r"2026-11-0[23] \d\d:\d\d:00 \S+", clock(NOW))
+    assert "2026-11-03T10:00:00+00:00" == iso(NOW)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"), [({}, "✓"), ({"fix": "bearerd reload"}, "!"), (DEAD, "✗"), ({"usable": False}, "✗")]
+)
+def test_signs(changes: dict[str, Any], expected: str) -> None:
+    """A sign stands for: serves, serves but look, does not serve."""
+    assert expected == sign(mount(**changes))
+
+
+@pytest.mark.parametrize("page", [PAGES.status(status(mount())), PAGES.closed()], ids=["status", "closed"])
+def test_pages_are_whole_and_plain(page: str) -> None:
+    """A language, one h1 and one main; no script, no inline style, nothing from elsewhere."""
+    read = Text(page)
+
+    assert page.startswith('<!doctype html>\n<html lang="en">')
+    assert (1, 1) == (read.tags.count("h1"), read.tags.count("main"))
+    assert {"script", "style", "iframe", "img"}.isdisjoint(read.tags)
+    assert [] == [name for name, _ in read.attributes if name == "style" or name.startswith("on")]
+    assert {"/console.css"} == {value for name, value in read.attributes if name in ("href", "src")} - {"./?paused"}
+
+
+def test_a_paused_page_can_go_on() -> None:
+    """A page that stands still says so, with the way back."""
+    assert '<a href="./">keep up to date</a>' in PAGES.status(status(mount()), paused=True)
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG's contrast ratio of two colours, `#rgb` or `#rrggbb`."""
+
+    def luminance(colour: str) -> float:
+        digits = colour.removeprefix("#")
+        parts = [int((digits[i] * 2 if len(digits) == 3 else digits[2 * i : 2 * i + 2]), 16) / 255 for i in range(3)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_every_text_can_be_read(scheme: int) -> None:
+    """In both colour schemes each text colour has a contrast of at least 4.5 on what lies below it."""
+    blocks = re.findall(r":root \{(.*?)\}", PAGES.css.decode(), re.DOTALL)
+    colours = dict(re.findall(r"--([\w-]+): (#\w+);", blocks[scheme]))
+
+    pairs = [("text", "paper"), ("text", "raised"), ("quiet", "paper"), ("quiet", "raised"), ("link", "paper")]
+    pairs.append(("on-live", "live"))
+    assert 2 == len(blocks)
+    assert [] == [pair for pair in pairs if contrast(colours[pair[0]], colours[pair[1]]) < 4.5]
