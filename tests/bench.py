@@ -1,0 +1,72 @@
+"""Speed of the running product against the simulator: processor time a request, and latency. Prints; gates nothing.
+
+Processor time is the server's own (user and system), so that the load generator on the same machine does not count.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+from time import perf_counter
+
+import aiohttp
+import psutil
+
+WARM_UP = 1.0
+
+
+async def load(url: str, key: str, clients: int, seconds: float) -> list[float]:
+    """Latencies, in seconds, of `clients` keep-alive connections that ask one after the other for `seconds`."""
+    latencies: list[float] = []
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as session:
+
+        async def client() -> None:
+            end = perf_counter() + seconds
+            while (started := perf_counter()) < end:
+                async with session.get(url) as answer:
+                    await answer.read()
+                    answer.raise_for_status()
+                latencies.append(perf_counter() - started)
+
+        await asyncio.gather(*(client() for _ in range(clients)))
+    return latencies
+
+
+async def measure(demo: dict[str, str], url: str, clients: int, seconds: float) -> str:
+    """One row of the table."""
+    server = psutil.Process(int(demo["pid"]))
+    await load(url, demo["client_key"], clients, WARM_UP)
+    before, started = server.cpu_times(), perf_counter()
+    latencies = sorted(await load(url, demo["client_key"], clients, seconds))
+    spent, after = perf_counter() - started, server.cpu_times()
+    cpu = (after.user + after.system - before.user - before.system) / len(latencies)
+    p50, p99 = statistics.median(latencies), latencies[int(len(latencies) * 0.99)]
+    return f"{clients:>7}  {len(latencies) / spent:>8.0f}  {cpu * 1e6:>11.0f}  {p50 * 1e6:>8.0f}  {p99 * 1e6:>8.0f}"
+
+
+async def main(seconds: float) -> None:
+    """Start the demo, measure, stop it."""
+    command = [sys.executable, "-m", "proxy", "demo", "--json", "--port", "0"]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        assert process.stdout is not None
+        demo = json.loads(await process.stdout.readline())
+        url = demo["mounts"]["questrade"]["url"] + "/v1/accounts"
+        print("GET /questrade/v1/accounts: TLS to a simulated broker, client key, scope table, audit line, all on")
+        print("clients  requests/s  CPU us/req  p50 us  p99 us")
+        for clients in (1, 32):
+            print(await measure(demo, url, clients, seconds))
+        rss = psutil.Process(int(demo["pid"])).memory_info().rss
+        print(f"resident memory of the server: {rss / 2**20:.0f} MiB")
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    asyncio.run(main(parser.parse_args().seconds))
