@@ -152,6 +152,8 @@ def _failure(command: str, error: Exception) -> dict[str, Any]:
             return _error("store", str(error))
         case ConfigInvalid():
             return _error("config", str(error))
+        case OSError(strerror=str(reason)):
+            return _error("not-possible", reason)
         case _:
             log.error("a command failed", command=command, exc_info=error)
             return _error("internal", f"bearerd failed at `{command}`; its log says where.")

@@ -70,7 +70,7 @@ def _addresses(value: object, info: ValidationInfo) -> tuple[Address, ...]:
 
 
 def _console(value: object, info: ValidationInfo) -> tuple[Address, ...]:
-    return () if value == "off" else _addresses(value, info)
+    return () if value in ("off", ["off"]) else _addresses(value, info)
 
 
 def _store(text: str, info: ValidationInfo) -> str:

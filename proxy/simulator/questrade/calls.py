@@ -78,7 +78,7 @@ class Calls:
         self._positions = encoded(account.positions())
         self._balances = encoded(account.balances())
         self._symbol = {str(number): _symbols([number]) for number in market.SYMBOLS}
-        self._quote = {str(number): _quotes([number]) for number in market.SYMBOLS}
+        self._quote = {str(number): _quotes([number]) for number in market.QUOTABLE}
         # shape of the path → method → route
         self.routes: dict[str, dict[str, Route]] = {
             **self._account_routes(),
@@ -199,7 +199,7 @@ def _symbols(numbers: list[int]) -> bytes:
 
 
 def _quotes(numbers: list[int]) -> bytes:
-    return encoded({"quotes": [market.quote(market.find(number)) for number in numbers]})
+    return encoded({"quotes": [market.quote(market.find(number, market.QUOTABLE)) for number in numbers]})
 
 
 def _symbols_by_query(call: Call) -> bytes:
@@ -226,7 +226,7 @@ def _symbol_options(call: Call) -> bytes:
 def _quotes_by_query(call: Call) -> bytes:
     if call.arguments.get("stream") == "true":
         market_ids = _ids(call.needed("ids"))
-        return _stream_port(call, [market.quote(market.find(number)) for number in market_ids])
+        return _stream_port(call, [market.quote(market.find(number, market.QUOTABLE)) for number in market_ids])
     return _quotes(_ids(call.needed("ids")))
 
 

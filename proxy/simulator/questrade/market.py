@@ -1,6 +1,6 @@
 """What is traded here: a few symbols with made-up, unmoving prices, one option chain, bodies made once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -74,10 +74,22 @@ _OPTIONS = {
 }
 
 
-def find(symbol_id: int) -> Symbol:
+def _as_symbol(number: int) -> Symbol:
+    """An option as what quotes are made from."""
+    under, strike, kind = _OPTIONS[number]
+    price = round(max(under.price - strike if kind == "Call" else strike - under.price, 0) + 4.5, 2)
+    name = f"{under.name}18Jan30{kind[0]}{strike:.2f}"
+    return Symbol(number, name, f"{kind.upper()} {under.description}", "OPRA", under.currency, price)
+
+
+# Plain quotes are for options, too: the npm client asks for those of its chain this way.
+QUOTABLE = SYMBOLS | {number: _as_symbol(number) for number in _OPTIONS}
+
+
+def find(symbol_id: int, among: Mapping[int, Symbol] = SYMBOLS) -> Symbol:
     """Mistake 1019 if there is no such symbol."""
     try:
-        return SYMBOLS[symbol_id]
+        return among[symbol_id]
     except KeyError:
         raise Mistake(1019) from None
 
@@ -208,12 +220,13 @@ def options_by_filter(
 
 
 def _option_quote(number: int) -> dict[str, object]:
-    symbol, strike, kind = _OPTIONS[number]
-    price = round(max(symbol.price - strike if kind == "Call" else strike - symbol.price, 0) + 4.5, 2)
+    symbol, _, kind = _OPTIONS[number]
+    option = QUOTABLE[number]
+    price = option.price
     return {
         "underlying": symbol.name,
         "underlyingId": symbol.id,
-        "symbol": f"{symbol.name}18Jan30{kind[0]}{strike:.2f}",
+        "symbol": option.name,
         "symbolId": number,
         "bidPrice": round(price - 0.05, 2),
         "bidSize": 10,

@@ -1,0 +1,5 @@
+"""`python -m proxy` is `bearerd`."""
+
+from proxy.cli import main
+
+main()

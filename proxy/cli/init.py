@@ -1,0 +1,167 @@
+"""`bearerd init`: a configuration, a master key, a first client. What is there already is left as it is."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from proxy.cli.exits import Stop
+from proxy.cli.invocation import Command, Invocation, current
+from proxy.cli.output import home_short
+
+if TYPE_CHECKING:
+    from proxy.brokers import Broker
+    from proxy.settings import Settings
+
+CLIENT = "notebook"
+
+TEMPLATE = """\
+# bearerd's configuration. `bearerd config check` reports every mistake, `bearerd config show --origin` all values in
+# force with their defaults, `bearerd help environment` the variables that override them.
+version: 1
+
+# Where clients call, and where you look (status page, metrics, health). Only this machine reaches these.
+listen: 127.0.0.1:8080
+console: 127.0.0.1:8081
+
+# Name → broker. The name is the first segment of the path: http://127.0.0.1:8080/{broker}/…
+mounts:
+  {broker}:
+    broker: {broker}
+    environment: {environment}
+    # What may pass, in the broker's words; all else is refused. There are:
+{scopes}
+    scopes: [{reading}]
+
+# Who may call, and what. Keys are not kept here: `bearerd clients add NAME` makes one.
+clients:
+  {client}: {{{broker}: [{reading}]}}
+"""
+
+
+@dataclass
+class Made:
+    """What `init` did. `key` is the first client's, shown this once."""
+
+    config: Path
+    store: str = ""
+    key_source: str = ""
+    done: list[str] = field(default_factory=list)
+    key: str | None = None
+
+
+@click.command(cls=Command)
+@click.option("--broker", default="questrade", show_default=True, help="The first mount's broker.")
+@click.option("--environment", help="Which of its environments. Default: live.")
+def init(broker: str, environment: str | None) -> None:
+    """Write a configuration and a master key, and make a first client key, which is printed this once.
+
+    What is there already is left as it is. A new configuration goes to --config, $BEARERD_CONFIG, or
+    ~/.config/bearerd/config.yaml.
+    """
+    invocation = current()
+    made = Made(place(invocation))
+    write_config(made, broker, environment)
+    invocation.config = made.config
+    settings = invocation.settings()
+    asyncio.run(_make_keys(invocation, settings, made))
+    _report(invocation, settings, made)
+
+
+def place(invocation: Invocation) -> Path:
+    """The configuration that every other command would find, or where a new one goes: beside the master key."""
+    from proxy.config import ConfigInvalid
+    from proxy.config.load import default_places
+
+    with contextlib.suppress(ConfigInvalid):
+        return invocation.config_file()
+    return Path(default_places(invocation.environ)["key"].removeprefix("file:")).with_name("config.yaml")
+
+
+def write_config(made: Made, name: str, environment: str | None) -> None:
+    """The template for one broker, unless there is a file. Raises `Stop` for a broker or environment that isn't."""
+    from proxy.brokers import builtin, builtin_names
+    from proxy.config import did_you_mean
+    from proxy.store.files import write_private
+
+    if made.config.exists():
+        return
+    if name not in builtin_names():
+        hint = did_you_mean(name, builtin_names()) or f"known: {', '.join(builtin_names())}"
+        raise click.UsageError(f"There is no broker '{name}', {hint}")
+    broker = builtin(name)
+    chosen = environment or ("live" if "live" in broker.environments else next(iter(broker.environments)))
+    if chosen not in broker.environments:
+        raise click.UsageError(f"{broker.title} has no environment '{chosen}'; known: {', '.join(broker.environments)}")
+    made.config.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_private(made.config, configuration(broker, chosen).encode())
+    made.done.append(f"wrote {home_short(str(made.config))}: {broker.title}, {chosen}, reading only")
+
+
+def configuration(broker: "Broker", environment: str) -> str:
+    """The text of a small configuration that allows what changes nothing."""
+    changing = {row.scope for row in broker.table.rows if row.mutating}
+    return TEMPLATE.format(
+        broker=broker.name,
+        environment=environment,
+        scopes="\n".join(f"    #   {scope}: {meaning}" for scope, meaning in broker.scopes.items()),
+        reading=", ".join(scope for scope in broker.scopes if scope not in changing),
+        client=CLIENT,
+    )
+
+
+async def _make_keys(invocation: Invocation, settings: "Settings", made: Made) -> None:
+    from proxy.cli.server import operate
+
+    config = settings.config
+    source = invocation.source(config)
+    made.store, made.key_source = config.store, config.key
+    if source.place is not None and not source.place.exists():
+        if config.store_path.exists():
+            raise Stop(
+                f"the store {config.store_path} is there, but its master key {source.place} is not. "
+                "A new key would not open it: put the old one back, or move the store away"
+            )
+        if source.kind == "passphrase":
+            config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await asyncio.to_thread(source.create)
+        made.done.append(f"made a master key in {home_short(str(source.place))}")
+    new_store = not config.store_path.exists()
+    if isinstance(config.clients, str) or CLIENT not in config.clients:
+        return
+    known = await operate(invocation, settings, "clients-list", {})
+    if new_store:
+        made.done.append(f"made the store {home_short(str(config.store_path))}")
+    if any(client["name"] == CLIENT and client["keys"] for client in known["clients"]):
+        return
+    answer: Mapping[str, Any] = await operate(invocation, settings, "clients-add", {"name": CLIENT})
+    made.key = answer["key"]
+    made.done.append(f"made a key for the client {CLIENT}; it is shown only now")
+
+
+def _report(invocation: Invocation, settings: "Settings", made: Made) -> None:
+    if invocation.as_json:
+        invocation.data(
+            {
+                "config": str(made.config),
+                "key": made.key_source,
+                "store": made.store,
+                "client": CLIENT if made.key else None,
+                "client_key": made.key,
+                "done": made.done,
+            }
+        )
+        return
+    for line in made.done or ["everything is there already; nothing was changed"]:
+        invocation.say(f"✓ {line}")
+    if made.key:
+        click.echo(made.key)
+        sys.stdout.flush()
+    mount = next(iter(settings.config.mounts), None)
+    if mount:
+        invocation.say(f"Next: bearerd login {mount}, then: bearerd serve")

@@ -1,0 +1,77 @@
+"""What an operator asks for while no server runs: done here, on the store itself, under its lock."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from proxy.app import App
+from proxy.cli.invocation import Invocation
+from proxy.custody import Custody
+from proxy.settings import Settings
+from proxy.store import StoreLocked
+
+LOCK_WAIT = 10.0  # seconds for another command to finish, or for a server to come up or go
+
+Superseded = Callable[[], Awaitable[bool]]  # whether a server is there by now, so that it should be asked
+
+
+class Offline(App):
+    """An app without doors: its keepers and its operations, for one command."""
+
+    async def start(self) -> None:
+        """Keepers only, and no pause after it: a login is under way before an overdue renewal of the old token is."""
+        self.keepers = await self._new_keepers(self.settings)
+
+
+async def carry_out(
+    invocation: Invocation,
+    settings: Settings,
+    command: str,
+    params: Mapping[str, Any],
+    *,
+    mount: str | None,
+    superseded: Superseded,
+) -> dict[str, Any] | None:
+    """One command of the admin socket, with `mount`'s grant only. None if a server has come up meanwhile."""
+    async with opened(invocation, settings, superseded) as custody:
+        if custody is None:
+            return None
+        app = await asyncio.to_thread(Offline, _only(settings, mount), custody, lambda: settings)  # looks at files
+        try:
+            await app.start()
+            answer: dict[str, Any] = await app.operations.commands()[command](dict(params))
+            return answer
+        finally:
+            await app.stop()
+
+
+@asynccontextmanager
+async def opened(invocation: Invocation, settings: Settings, superseded: Superseded) -> AsyncIterator[Custody | None]:
+    """The custody, for this process alone; None if a server has come up while we waited. Raises `StoreLocked`."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + LOCK_WAIT
+    custody: Custody | None = None
+    while custody is None:
+        # A copy: reading a key takes it out of the environment, and it may be needed once more.
+        source = replace(invocation.source(settings.config), environ=dict(invocation.environ))
+        try:
+            custody = await Custody.open(settings.config, source)
+        except StoreLocked:
+            if await superseded():
+                break
+            if loop.time() > deadline:
+                raise
+            await asyncio.sleep(0.2)
+    try:
+        yield custody
+    finally:
+        if custody is not None:
+            await custody.close()
+
+
+def _only(settings: Settings, mount: str | None) -> Settings:
+    """The same settings with one mount or none: other grants shall not renew themselves meanwhile."""
+    mounts = {name: each for name, each in settings.config.mounts.items() if name == mount}
+    return replace(settings, config=settings.config.model_copy(update={"mounts": mounts}))

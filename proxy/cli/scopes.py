@@ -1,0 +1,167 @@
+"""`bearerd scopes`: what may pass, and why something may not. It decides with the functions that the server uses."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from proxy.cli.exits import Exit, Stop
+from proxy.cli.invocation import Group, current
+from proxy.cli.output import BAD, GOOD, Style, home_short, table
+
+if TYPE_CHECKING:
+    from proxy.config import Config
+    from proxy.gate.clients import Client
+    from proxy.gate.rows import Row
+    from proxy.settings import Settings
+
+
+@click.group(cls=Group)
+def scopes() -> None:
+    """What a mount's scopes allow, and why a call is refused."""
+
+
+@scopes.command("list")
+@click.argument("mount")
+@click.option("--client", metavar="NAME", help="As this client sees it.")
+def list_(mount: str, client: str | None) -> None:
+    """List every kind of call of MOUNT's broker, by scope, and whether it is allowed."""
+    invocation = current()
+    settings = invocation.settings()
+    wanted = settings.config.mounts.get(mount)
+    if wanted is None:
+        raise Stop(f"there is no mount '{mount}'; known: {', '.join(settings.config.mounts) or 'none'}")
+    caller = client_called(settings.config, client)
+    broker = settings.brokers[wanted.broker]
+    given = [scope for scope in broker.scopes if not _lacking(caller, mount, wanted.scopes, scope)]
+    if invocation.as_json:
+        rows = [_row_data(row, allowed=row.scope in given) for row in broker.table.rows]
+        invocation.data({"mount": mount, "client": client, "scopes": given, "rows": rows})
+        return
+    style = Style.of(invocation, sys.stdout)
+    for scope, meaning in broker.scopes.items():
+        mark = GOOD if scope in given else BAD
+        click.echo(f"{style.paint(mark, mark)} {scope}: {meaning}", color=style.colored)
+        click.echo(table(list(_listed(broker.table.rows, scope)), style))
+
+
+def _listed(rows: tuple["Row", ...], scope: str) -> Iterator[tuple[str, ...]]:
+    for row in rows:
+        if row.scope == scope:
+            notes = [f"{name}={value}" for name, value in row.when_query]
+            notes += ["changes something"] * row.mutating + ["stream"] * row.streaming
+            yield " ", row.method, row.path, ", ".join(notes)
+
+
+def _row_data(row: "Row", *, allowed: bool) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "method": row.method,
+        "path": row.path,
+        "scope": row.scope,
+        "allowed": allowed,
+        "mutating": row.mutating,
+        "streaming": row.streaming,
+        "query": dict(row.when_query),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate would say. `reason` is for a person."""
+
+    allowed: bool
+    reason: str
+    mount: str | None = None
+    scope: str | None = None
+    row: str | None = None
+
+
+@scopes.command()
+@click.argument("method")
+@click.argument("path")
+@click.option("--client", metavar="NAME", help="As this client; without it, as the mount alone allows.")
+def check(method: str, path: str, client: str | None) -> None:
+    """Say whether METHOD PATH would pass, and why. PATH starts with the mount: /questrade/v1/accounts
+
+    Exit code 0 if it would, 1 if not. Nothing is sent.
+    """
+    invocation = current()
+    settings = invocation.settings()
+    verdict = judge(settings, method, path, client_called(settings.config, client))
+    if invocation.as_json:
+        names = ("allowed", "reason", "mount", "scope", "row")
+        invocation.data({name: getattr(verdict, name) for name in names} | {"client": client})
+    else:
+        style = Style.of(invocation, sys.stdout)
+        word = style.paint("ALLOWED", GOOD) if verdict.allowed else style.paint("DENIED", BAD)
+        click.echo(f"{word}  {verdict.reason}", color=style.colored)
+    raise SystemExit(Exit.OK if verdict.allowed else Exit.FAILURE)
+
+
+def judge(settings: "Settings", method: str, path: str, client: "Client | None") -> Verdict:
+    """Put one call to the gate, as far as it can be decided without a body. `client` None: any."""
+    from proxy import emulation
+    from proxy.errors import Refusal
+    from proxy.gate import target
+    from proxy.gate.scopes import Denied
+
+    try:
+        wanted = target.parse(path.encode("utf-8", "surrogateescape"))
+    except Refusal as refusal:
+        return Verdict(allowed=False, reason=refusal.detail)
+    mount = settings.config.mounts.get(wanted.mount)
+    if mount is None:
+        return Verdict(
+            allowed=False, reason=f"there is no such mount; known: {', '.join(settings.config.mounts) or 'none'}"
+        )
+    broker = settings.brokers[mount.broker]
+    if emulation.concerns(broker, method, wanted):
+        reason = "bearerd answers this itself, with the client key; nothing is sent"
+        return Verdict(allowed=True, reason=reason, mount=wanted.mount, row=emulation.ROW)
+    match = broker.table.match(method, wanted)
+    if isinstance(match, Denied):
+        return Verdict(allowed=False, reason=match.reason, mount=wanted.mount)
+    lacking = _lacking(client, wanted.mount, mount.scopes, match.row.scope)
+    reason = _why(settings.config, wanted.mount, match.row.scope, client)
+    if match.row.body_without:
+        reason += f"; its JSON body must not hold {', '.join(match.row.body_without)}"
+    return Verdict(not lacking, reason, wanted.mount, match.row.scope, match.row.path)
+
+
+def _why(config: "Config", mount: str, scope: str, client: "Client | None") -> str:
+    """Both lists that count, and where they stand: `needs scope trade; mount questrade has … (config.yaml:12)`."""
+    parts = [f"needs scope {scope}"]
+    where = config.origin(("mounts", mount, "scopes"))
+    parts.append(f"mount {mount} has {_scopes(config.mounts[mount].scopes)} ({home_short(where)})")
+    if client is not None and client.rights is not None:
+        held = client.rights.get(mount)
+        where = config.origin(("clients", client.name, mount) if held is not None else ("clients", client.name))
+        parts.append(f"client {client.name} has {_scopes(sorted(held or ()))} ({home_short(where)})")
+    return "; ".join(parts)
+
+
+def _scopes(names: tuple[str, ...] | list[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _lacking(client: "Client | None", mount: str, scopes: tuple[str, ...], scope: str) -> str | None:
+    from proxy.gate.clients import Client, allowed
+
+    return allowed(client or Client("any", None), mount, frozenset(scopes), scope)
+
+
+def client_called(config: "Config", name: str | None) -> "Client | None":
+    """The client as the configuration has it. Raises `Stop` for a name that it lacks."""
+    from proxy.gate.clients import LOCAL, Client
+
+    if name is None:
+        return None
+    if isinstance(config.clients, str):
+        return LOCAL
+    rights: Mapping[str, tuple[str, ...]] | None = config.clients.get(name)
+    if rights is None:
+        raise Stop(f"there is no client '{name}' under `clients:`; known: {', '.join(config.clients) or 'none'}")
+    return Client(name, {mount: frozenset(scopes) for mount, scopes in rights.items()})

@@ -1,0 +1,118 @@
+"""`bearerd status`: how everything stands, and what to type next."""
+
+import asyncio
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from proxy.cli.exits import Exit
+from proxy.cli.invocation import Command, current
+from proxy.cli.output import BAD, GOOD, NOTE, Style, ago, clock_time, home_short, span, table
+
+LOGIN_STATES = {"none", "needs-login"}
+
+
+@click.command(cls=Command)
+def status() -> None:
+    """Show mounts, their tokens and calls, clients, and the next command where something is wrong.
+
+    Exit code 4 if a mount needs a login, 6 if no server runs.
+    """
+    from proxy.cli.server import ask
+
+    invocation = current()
+    found = asyncio.run(ask(invocation, "status"))
+    if invocation.as_json:
+        invocation.data(found)
+    else:
+        style = Style.of(invocation, sys.stdout)
+        click.echo("\n".join(render(found, style, verbose=invocation.verbose)), color=style.colored)
+    raise SystemExit(exit_code(found))
+
+
+def exit_code(found: Mapping[str, Any]) -> Exit:
+    """4 if a mount cannot be used before somebody logs in."""
+    return Exit.LOGIN if any(mount["state"] in LOGIN_STATES for mount in found["mounts"]) else Exit.OK
+
+
+def render(found: Mapping[str, Any], style: Style, *, verbose: bool = False) -> Iterator[str]:
+    """The status document as lines for a person."""
+    now = found["now"]
+    up = span(now - found["started"])
+    store = home_short(str(found["store"]).removeprefix("sqlite:"))
+    yield f"bearerd {found['version']} · {found['url']} · up {up} · pid {found['pid']} · store {store}"
+    if found["console"]:
+        yield f"console {found['console']}"
+    if found["mounts"]:
+        heading = ("", "MOUNT", "ENV", "TOKEN", "LAST CALL", "CALLS", "DENIED")
+        yield table([heading, *(_row(mount, now) for mount in found["mounts"])], style)
+    if clients := _clients(found):
+        yield table([("", "CLIENT", "KEYS", "RIGHTS"), *clients], style)
+    if verbose:
+        yield from (f"  {mount['name']}: {mount['url']} → {mount['api_host']}" for mount in found["mounts"])
+    for mark, line in problems(found):
+        yield f"  {style.paint(mark, mark)} {line}"
+
+
+def _row(mount: Mapping[str, Any], now: float) -> tuple[str, ...]:
+    mark = GOOD if mount["usable"] and not mount["reason"] else NOTE if mount["usable"] else BAD
+    last = ago(mount["last_call"], now)
+    return (
+        mark,
+        mount["name"],
+        mount["environment"],
+        token_state(mount, now),
+        last,
+        str(mount["calls"]),
+        str(mount["denied"]),
+    )
+
+
+def token_state(mount: Mapping[str, Any], now: float) -> str:
+    """`fresh, refreshes in 24m`, `login needed since 2026-11-21 09:14 EST`, …"""
+    if mount["state"] == "none":
+        return "login needed"
+    if mount["state"] == "needs-login":
+        return f"login needed since {clock_time(mount['since'])}"
+    if mount["next_renewal"] is None:
+        return str(mount["state"])
+    return f"{mount['state']}, refreshes in {span(mount['next_renewal'] - now)}"
+
+
+def _clients(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    return [
+        (
+            GOOD if client["keys"] and client["in_config"] else NOTE,
+            client["name"],
+            str(client["keys"]),
+            rights_text(client["rights"]),
+        )
+        for client in found["clients"]
+    ]
+
+
+def rights_text(rights: Mapping[str, list[str]] | None) -> str:
+    """`questrade: read_acc, read_md`, or that there are none."""
+    if rights is None:
+        return "none: not in the configuration"
+    return " · ".join(f"{mount}: {', '.join(scopes)}" for mount, scopes in rights.items()) or "none"
+
+
+def problems(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong, each with the command that helps."""
+    seen = set()
+    for mount in found["mounts"]:
+        if mount["grant"] in seen or not (mount["reason"] or mount["fix"]):
+            continue
+        seen.add(mount["grant"])
+        fix = f" To fix: {mount['fix']}" if mount["fix"] else ""
+        reason = str(mount["reason"] or mount["state"]).rstrip(".")
+        yield (NOTE if mount["usable"] else BAD), f"{mount['name']}: {reason}.{fix}"
+    for client in found["clients"]:
+        if not client["keys"]:
+            yield NOTE, f"client {client['name']} has no key. To make one: bearerd clients add {client['name']}"
+    yield from ((NOTE, warning) for warning in found["warnings"])
+    if found["draining"]:
+        yield NOTE, "the server is shutting down"

@@ -1,0 +1,141 @@
+"""`bearerd help TOPIC`: what no single command's help can say."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+from proxy.cli.exits import MEANINGS
+from proxy.cli.invocation import Command, current
+
+if TYPE_CHECKING:
+    from proxy.config.keys import Kind
+
+SCOPES = """\
+# Scopes
+
+A scope is the broker's own name for a group of calls: `read_acc`, `read_md`, `trade`. The broker's definition has a row
+for each kind of call, and each row has exactly one scope. A call passes if a row matches it and the row's scope stands
+
+1. in `mounts.NAME.scopes`, and
+2. in `clients.NAME.MOUNT`, for the client whose key it carries.
+
+What no row matches is refused (403 `scope-denied`). So are paths that could be read in two ways (400); nothing is
+cleaned up. GET does not imply HEAD, and no wildcard exists.
+
+    bearerd scopes list questrade
+    bearerd scopes check POST /questrade/v1/accounts/26598145/orders --client notebook
+"""
+
+CLIENTS = """\
+# Clients
+
+A client is a program or a person, proven by a client key: `brd_…`. Rights stand in the configuration, keys in the
+store:
+
+    clients:
+      notebook: {questrade: [read_acc, read_md]}
+
+    bearerd clients add notebook      # shows a key, once
+    bearerd clients list
+    bearerd clients remove notebook   # all its keys are refused from then on
+
+The key is taken as `Authorization: Bearer`, as the password of Basic, as `X-Api-Key`, and as the refresh token at
+`/questrade/oauth2/token`, which bearerd answers itself. It never reaches the broker. A client may have several keys.
+
+`clients: none`, on a loopback or Unix listener only, lets any program on this machine call.
+"""
+
+BROKERS = """\
+# Brokers
+
+A broker is a definition, as data: hosts, token endpoint, scopes, rows. `brokers:` in the configuration extends one that
+comes with bearerd, or defines one of your own:
+
+    brokers:
+      questrade:
+        environments:
+          lab: {token_url: "https://127.0.0.1:9443/oauth2/token", api_hosts: ["127.0.0.1:*"], ca_file: lab-ca.pem}
+        rows:
+          - {id: my_call, method: GET, path: "/v1/accounts/{account}/mine", scope: read_acc}
+
+A token is sent only to the hosts of `api_hosts`, over verified TLS; `ca_file` adds trust and takes no check away.
+`#` in a host stands for one digit, `*` may stand for the port. Nothing else is a wildcard.
+"""
+
+# What is read besides the configuration's own keys.
+OTHERS: Mapping[str, str] = {
+    "BEARERD_CONFIG": "the configuration file",
+    "BEARERD_KEY": "a client key, for `bearerd env` and for your own programs",
+    "BEARERD_URL": "bearerd's address, for your own programs",
+    "BEARERD_LOGIN_TOKEN, BEARERD_LOGIN_TOKEN_FILE": "the refresh token for `bearerd login`",
+    "BEARERD_PASSPHRASE, BEARERD_PASSPHRASE_FILE": "for `key: passphrase`",
+    "BEARERD_CONSOLE_TOKEN_FILE": "a token that opens the console as often as one likes",
+    "XDG_CONFIG_HOME, XDG_STATE_HOME": "where configuration and state live",
+    "STATE_DIRECTORY, CREDENTIALS_DIRECTORY": "the same, as systemd sets them",
+    "NO_COLOR, CLICOLOR, CLICOLOR_FORCE, TERM": "colour",
+}
+
+
+def environment() -> str:
+    """Every variable: those that override a key, and the others."""
+    return "\n".join(_environment()) + "\n"
+
+
+def _environment() -> Iterator[str]:
+    from proxy.config.keys import ANY, Kind, keys, variable
+
+    yield "# Environment\n"
+    yield "Flags win over the environment, the environment over the file, the file over defaults.\n"
+    yield "| variable | key |\n|---|---|"
+    for key, kind in keys().items():
+        if kind is not Kind.TREE:
+            shown = tuple("NAME" if step == ANY else step for step in key)
+            yield f"| {_named(variable(shown), kind)} | {'.'.join(shown)} |"
+    yield "\nNAME is one of your own names, in capitals, with _ for -. Lists have commas between their items.\n"
+    yield "| variable | meaning |\n|---|---|"
+    yield from (f"| {name} | {meaning} |" for name, meaning in OTHERS.items())
+    yield "\nHTTP_PROXY and its relatives are ignored; see `egress_proxy`."
+
+
+def _named(name: str, kind: "Kind") -> str:
+    return f"{name} (a secret: better its file)" if kind.name == "SECRET" else name
+
+
+def exit_codes() -> str:
+    """The table of the exit codes."""
+    rows = [f"| {code:d} | {meaning} |" for code, meaning in MEANINGS.items()]
+    return "\n".join(["# Exit codes\n", "| code | meaning |", "|---|---|", *rows]) + "\n"
+
+
+TOPICS: Mapping[str, Callable[[], str]] = {
+    "environment": environment,
+    "exit-codes": exit_codes,
+    "scopes": lambda: SCOPES,
+    "clients": lambda: CLIENTS,
+    "brokers": lambda: BROKERS,
+}
+
+
+@click.command("help", cls=Command)
+@click.argument("topic", required=False)
+def show(topic: str | None) -> None:
+    """Print a topic: environment, exit-codes, scopes, clients, brokers; or the help of a command."""
+    root = click.get_current_context().find_root()
+    if topic is None:
+        click.echo(root.get_help())
+        click.echo(f"\nTopics: {', '.join(TOPICS)}")
+        return
+    if topic in TOPICS:
+        text = TOPICS[topic]()
+        if current().as_json:
+            current().data({"topic": topic, "text": text})
+        else:
+            click.echo(text, nl=False)
+        return
+    group = root.command
+    command = group.get_command(root, topic) if isinstance(group, click.Group) else None
+    if command is None:
+        raise click.UsageError(f"There is no topic '{topic}'; there are {', '.join(TOPICS)}.")
+    with click.Context(command, info_name=topic, parent=root) as ctx:
+        click.echo(command.get_help(ctx))

@@ -1,0 +1,74 @@
+"""The root of the command line: its help, its table of commands, errors that end in exit codes."""
+
+import subprocess
+import sys
+import time
+from importlib import import_module
+
+import click
+import pytest
+
+from proxy.cli import COMMANDS, HELP
+from tests.cli.support import ROOT, Person, invoke
+
+
+def test_help_is_grouped_and_names_every_command() -> None:
+    """`bearerd --help` and `-h` print one page on which each command of the table stands."""
+    shown = invoke("--help").stdout
+
+    assert HELP == shown
+    assert shown == invoke("-h").stdout
+    assert [] == [name for name in COMMANDS if name != "help" and name not in shown]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_row_of_the_table_is_a_command_that_explains_itself(name: str) -> None:
+    """Module and attribute exist, and the command's own help works."""
+    module, attribute, _ = COMMANDS[name]
+
+    assert isinstance(getattr(import_module(f"proxy.cli.{module}"), attribute), click.Command)
+    assert 0 == invoke(name, "--help").exit_code
+
+
+def test_a_misspelt_command_gets_a_suggestion() -> None:
+    """An unknown command is a usage error (2) that names the close one."""
+    result = invoke("stauts")
+
+    assert 2 == result.exit_code
+    assert "'status'" in result.stderr
+
+
+def test_the_version_is_printed() -> None:
+    """`--version` prints name and version, and nothing else."""
+    assert "bearerd 0.1.0\n" == invoke("--version").stdout
+
+
+def test_python_m_proxy_is_bearerd(person: Person) -> None:
+    """The module runs the same program, under its own name."""
+    done = person.run("--version")
+
+    assert (0, "bearerd 0.1.0\n", "") == (done.code, done.out, done.err)
+
+
+def test_completion_offers_commands_without_importing_them() -> None:
+    """Completing the first word lists what starts with it."""
+    program = "from proxy.cli import cli\nimport sys\ncli.main(prog_name='bearerd')"
+    environ = {"_BEARERD_COMPLETE": "bash_complete", "COMP_WORDS": "bearerd sta", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environ, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert "plain,status\n" == done.stdout
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_help_is_there_at_once(argument: str) -> None:
+    """The best of five runs takes at most 150 ms, the interpreter's own start included."""
+
+    def seconds() -> float:
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "proxy", argument], cwd=ROOT, capture_output=True, check=True)
+        return time.perf_counter() - began
+
+    assert min(seconds() for _ in range(5)) <= 0.150

@@ -1,0 +1,85 @@
+"""`bearerd env`."""
+
+import json
+import stat
+
+from proxy.gate.clients import new_key
+from tests.cli.support import Person, invoke
+
+KEY = new_key(bytes).reveal()
+FIXED = {"listen: 127.0.0.1:0": "listen: 127.0.0.1:8080"}
+
+
+def test_the_key_comes_from_the_environment(person: Person) -> None:
+    """BEARERD_KEY and the configured address make the variables of a shell."""
+    path = str(person.write_config(**FIXED))
+    result = invoke("env", "questrade", "-c", path, BEARERD_KEY=KEY)
+
+    assert 0 == result.exit_code
+    assert f"export BEARERD_KEY='{KEY}'" in result.stdout
+    assert "export QUESTRADE_API_SERVER='http://127.0.0.1:8080/questrade/'" in result.stdout
+
+
+def test_the_key_comes_from_stdin(person: Person) -> None:
+    """So that it stands in no environment and no argv."""
+    person.write_config(**FIXED)
+    done = person.run("env", "questrade", "--json", "--key-stdin", stdin=KEY + "\n")
+
+    assert KEY == done.document["variables"]["BEARERD_KEY"]
+
+
+def test_a_file_is_private_and_never_replaced_unasked(person: Person) -> None:
+    """Mode 0600, its folder is made, and a second run needs --yes."""
+    path = person.write_config(**FIXED)
+    file = person.home / "deep/questrade.json"
+    arguments = ("env", "questrade", "--format", "questrade_api", "-o", str(file), "-c", str(path))
+
+    assert 0 == invoke(*arguments, BEARERD_KEY=KEY).exit_code
+    assert 0o600 == stat.S_IMODE(file.stat().st_mode)
+    assert KEY == json.loads(file.read_text())["access_token"]
+    assert 1 == invoke(*arguments, BEARERD_KEY=KEY).exit_code
+    assert 0 == invoke(*arguments, "--yes", BEARERD_KEY=KEY).exit_code
+
+
+def test_without_a_key_nothing_is_printed(person: Person) -> None:
+    """A usage error that says how to give one."""
+    result = invoke("env", "questrade", "-c", str(person.write_config(**FIXED)))
+
+    assert (2, "") == (result.exit_code, result.stdout)
+    assert "--key-stdin" in result.stderr
+
+
+def test_a_mistyped_key_is_told_but_not_shown(person: Person) -> None:
+    """Its checksum does not fit."""
+    wrong = KEY[:-1] + ("0" if KEY[-1] != "0" else "1")
+    result = invoke("env", "questrade", "-c", str(person.write_config(**FIXED)), BEARERD_KEY=wrong)
+
+    assert 1 == result.exit_code
+    assert "checksum" in result.stderr
+    assert wrong not in result.output
+
+
+def test_an_open_server_needs_no_key(person: Person) -> None:
+    """With `clients: none` programs send a dummy."""
+    changes = {**FIXED, "clients:\n  notebook: {questrade: [read_md]}": "clients: none"}
+    result = invoke("env", "questrade", "-c", str(person.write_config(**changes)))
+
+    assert "QUESTRADE_ACCESS_TOKEN='local'" in result.stdout
+
+
+def test_a_new_key_can_be_made_on_the_way(customer: Person) -> None:
+    """--client makes one, which then counts as a key of that client; port 0 needs the server's word."""
+    text = customer.config.read_text()
+    customer.config.write_text(text.replace("listen: 127.0.0.1:0", "listen: 127.0.0.1:8080"))
+    done = customer.run("env", "questrade", "--client", "notebook", "--json")
+
+    assert done.document["variables"]["BEARERD_KEY"].startswith("brd_")
+    assert 2 == customer.run("clients", "list", "--json").document["clients"][0]["keys"]
+
+
+def test_a_library_of_another_broker_is_refused(person: Person) -> None:
+    """An unknown mount is a failure that names those that there are."""
+    result = invoke("env", "alpaca", "-c", str(person.write_config(**FIXED)), BEARERD_KEY=KEY)
+
+    assert 1 == result.exit_code
+    assert "known: questrade" in result.stderr

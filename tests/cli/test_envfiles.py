@@ -1,0 +1,83 @@
+"""The forms of `bearerd env`: quoting, slashes, fields."""
+
+import json
+import subprocess
+
+import pytest
+import yaml
+
+from proxy.cli.envfiles import FORMATS, Access, variables
+
+ACCESS = Access("http://127.0.0.1:8080", "http://127.0.0.1:8080/questrade", "questrade", "brd_KEY")
+FIVE = {"access_token", "api_server", "expires_in", "refresh_token", "token_type"}
+
+
+def test_the_variables_of_questrade() -> None:
+    """Ours, and the two that stand for a token answer."""
+    expected = {
+        "BEARERD_URL": "http://127.0.0.1:8080",
+        "BEARERD_KEY": "brd_KEY",
+        "QUESTRADE_API_SERVER": "http://127.0.0.1:8080/questrade/",
+        "QUESTRADE_ACCESS_TOKEN": "brd_KEY",
+    }
+
+    assert expected == variables(ACCESS)
+
+
+def test_sh_output_survives_a_shell() -> None:
+    """Whatever the text is, a shell reads it back."""
+    access = Access("it's $HOME `x`", "m", "other", "k")
+    script = FORMATS["sh"].render(access) + 'printf %s "$BEARERD_URL"'
+
+    assert access.url == subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("fish", "set -gx BEARERD_KEY 'it\\'s'"),
+        ("powershell", "$env:BEARERD_KEY = 'it''s'"),
+        ("dotenv", "BEARERD_KEY='it'\\''s'"),
+    ],
+)
+def test_other_shells_have_their_own_quotes(name: str, line: str) -> None:
+    """One line a variable, in that shell's words."""
+    assert line == FORMATS[name].render(Access("u", "m", "other", "it's")).splitlines()[1]
+
+
+def test_qtrade_gets_five_fields_and_no_slash() -> None:
+    """A sixth would raise `TypeError` in it; it joins with a slash of its own."""
+    found = yaml.safe_load(FORMATS["qtrade"].render(ACCESS))
+
+    assert set(found) == FIVE
+    assert "http://127.0.0.1:8080/questrade" == found["api_server"]
+
+
+def test_questrade_api_gets_a_slash_and_a_far_expiry() -> None:
+    """It joins without a slash, and compares `expires_at` as text made a number."""
+    found = json.loads(FORMATS["questrade_api"].render(ACCESS))
+
+    assert "http://127.0.0.1:8080/questrade/" == found["api_server"]
+    assert "4102444800" == found["expires_at"]
+
+
+def test_kwess_gets_a_slash_to_cut_off() -> None:
+    """Its file mode drops the last character."""
+    found = json.loads(FORMATS["kwess"].render(ACCESS))
+
+    assert "http://127.0.0.1:8080/questrade/" == found["api_server"]
+    assert "2099-12-31 00:00:00" == found["expiry_date"]
+
+
+def test_qt_api_never_refreshes() -> None:
+    """Its file counts as fresh for decades."""
+    found = yaml.safe_load(FORMATS["qt-api"].render(ACCESS))
+
+    assert set(found) == FIVE
+    assert 2_000_000_000 == found["expires_in"]
+    assert found["api_server"].endswith("/")
+
+
+def test_the_key_is_not_in_a_repr() -> None:
+    """Nor in anything that prints one."""
+    assert "brd_KEY" not in repr(ACCESS)

@@ -1,0 +1,43 @@
+"""`bearerd healthcheck` and `bearerd wait`."""
+
+from tests.cli.support import Person, invoke
+
+
+def test_nobody_there(person: Person) -> None:
+    """`unreachable` and 1 for the one, 6 with the next command for the other."""
+    path = str(person.write_config(**{"console: 127.0.0.1:0": "console: 127.0.0.1:1"}))
+
+    check = invoke("healthcheck", "-c", path)
+    assert (1, "unreachable\n") == (check.exit_code, check.stdout)
+    wait = invoke("wait", "--timeout", "0.2", "-c", path)
+    assert 6 == wait.exit_code
+    assert "bearerd serve" in wait.stderr
+
+
+def test_a_server_with_a_fixed_console(customer: Person) -> None:
+    """The console is asked; before a login the server lives but is not ready."""
+    from proxy.cli.ports import reserve
+
+    (port,), held = reserve(1)
+    with held:
+        text = customer.config.read_text()
+        customer.config.write_text(text.replace("console: 127.0.0.1:0", f"console: 127.0.0.1:{port}"))
+        customer.start("serve")
+
+        assert 0 == customer.run("wait").code
+        assert (0, "ok\n") == ((done := customer.run("healthcheck")).code, done.out)
+        assert {"schema": 1, "live": True} == customer.run("healthcheck", "--json").document
+        waited = customer.run("wait", "--ready", "--timeout", "0.3")
+        assert 4 == waited.code
+        assert "bearerd login questrade" in waited.err
+
+
+def test_a_server_without_a_console(customer: Person, new_token: str) -> None:
+    """The admin socket is asked instead."""
+    text = customer.config.read_text()
+    customer.config.write_text(text.replace("console: 127.0.0.1:0", "console: off"))
+    customer.run("login", "questrade", "--token-stdin", stdin=new_token)
+    customer.start("serve")
+
+    assert "ok" == customer.run("wait", "--ready", "--json").document["ready"]
+    assert 0 == customer.run("healthcheck").code

@@ -1,0 +1,94 @@
+"""`bearerd init`: everything that a first start needs, and nothing that was there is touched."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from proxy.cli.init import configuration
+from proxy.gate.clients import key_fault
+from tests.cli.support import Person, invoke
+
+
+def test_a_first_run_makes_all_that_is_needed(person: Person) -> None:
+    """Configuration, master key, store and one client key, alone on stdout; files 0600 in folders 0700."""
+    done = person.run("init")
+
+    assert 0 == done.code, done.err
+    assert key_fault(done.out.removesuffix("\n")) is None
+    assert done.out.strip() not in done.err
+    made = [person.home / ".config/bearerd/config.yaml", person.home / ".config/bearerd/master.key"]
+    made.append(person.home / ".local/state/bearerd/store.db")
+    assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in made}
+    assert {0o700} == {stat.S_IMODE(path.parent.stat().st_mode) for path in made}
+    assert "Next: bearerd login questrade, then: bearerd serve" in done.err
+
+
+def test_what_it_writes_is_a_good_configuration(person: Person) -> None:
+    """Reading is allowed, orders are not, and the first client may read."""
+    person.run("init")
+
+    assert 0 == person.run("config", "check").code
+    order = ("scopes", "check", "POST", "/questrade/v1/accounts/26598145/orders", "--client", "notebook")
+    assert 1 == person.run(*order).code
+    assert 0 == person.run("scopes", "check", "GET", "/questrade/v1/accounts", "--client", "notebook").code
+
+
+def test_a_second_run_changes_nothing(person: Person) -> None:
+    """No file is another than before, and no second key is made."""
+    person.run("init")
+    before = {path: path.read_bytes() for path in (person.home / ".config").rglob("*") if path.is_file()}
+    done = person.run("init")
+
+    assert (0, "") == (done.code, done.out)
+    assert "nothing was changed" in done.err
+    assert before == {path: path.read_bytes() for path in before}
+
+
+def test_a_configuration_of_one_s_own_is_kept(person: Person) -> None:
+    """Key and store go where it says, relative to it."""
+    text = person.write_config().read_text()
+    done = person.run("init", "--json", "-c", "config.yaml")
+
+    assert text == person.config.read_text()
+    assert key_fault(done.document["client_key"]) is None
+    assert (person.home / "keys/master.key").exists()
+    assert (person.home / "state/store.db").exists()
+
+
+def test_a_store_without_its_key_gets_no_new_one(person: Person) -> None:
+    """A new key would open nothing: the person is told to put the old one back."""
+    person.write_config()
+    person.run("init")
+    key = person.home / "keys/master.key"
+    key.rename(key.with_suffix(".away"))
+    done = person.run("init")
+
+    assert 1 == done.code
+    assert "put the old one back" in done.err
+    assert not key.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [(["--broker", "questrde"], "did you mean 'questrade'"), (["--environment", "moon"], "known: live, practice")],
+)
+def test_a_wrong_broker_or_environment_writes_nothing(arguments: list[str], expected: str, tmp_path: Path) -> None:
+    """A usage error, and no file."""
+    path = tmp_path / "config.yaml"
+    result = invoke("init", *arguments, "-c", str(path))
+
+    assert 2 == result.exit_code
+    assert expected in result.stderr
+    assert not path.exists()
+
+
+def test_the_template_lists_the_scopes_with_their_meaning() -> None:
+    """A person can see what `trade` is before they add it."""
+    from proxy.brokers import builtin
+
+    text = configuration(builtin("questrade"), "practice")
+
+    assert "environment: practice" in text
+    assert "scopes: [read_acc, read_md]" in text
+    assert "#   trade: Place, change and cancel orders" in text

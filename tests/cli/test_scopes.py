@@ -1,0 +1,97 @@
+"""`bearerd scopes`: the same answers as the gate's, with the lines of the configuration."""
+
+import json
+
+import pytest
+
+from tests.cli.support import ACCOUNT, Person, invoke
+
+
+def test_a_call_within_the_scopes_is_allowed(person: Person) -> None:
+    """Exit code 0, and the list that allows it, with its line."""
+    path = str(person.write_config())
+    result = invoke("scopes", "check", "GET", "/questrade/v1/accounts", "-c", path)
+
+    assert 0 == result.exit_code
+    assert f"ALLOWED  needs scope read_acc; mount questrade has read_acc, read_md ({path}:10)\n" == result.stdout
+
+
+def test_an_order_is_denied_by_both_lists(person: Person) -> None:
+    """Exit code 1, and both places where `trade` is missing."""
+    path = str(person.write_config())
+    order = ["POST", f"/questrade/v1/accounts/{ACCOUNT}/orders"]
+    result = invoke("scopes", "check", *order, "--client", "notebook", "-c", path)
+
+    assert 1 == result.exit_code
+    assert "DENIED  needs scope trade; mount questrade has read_acc, read_md" in result.stdout
+    assert f"client notebook has read_md ({path}:12)" in result.stdout
+
+
+def test_a_client_may_have_less_than_its_mount(person: Person) -> None:
+    """What the mount allows is denied to a client that lacks it."""
+    path = str(person.write_config())
+    result = invoke("scopes", "check", "GET", "/questrade/v1/accounts", "--client", "notebook", "--json", "-c", path)
+
+    found = json.loads(result.stdout)
+    assert (False, "read_acc", "/v1/accounts") == (found["allowed"], found["scope"], found["row"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "reason"),
+    [
+        ("HEAD", "/questrade/v1/accounts", "HEAD is not allowed here, only GET"),
+        ("GET", "/questrade/v1/nothing", "no row for this path"),
+        ("GET", "/tradier/v1/accounts", "there is no such mount; known: questrade"),
+        ("GET", "/questrade/v1/../accounts", "`..` segment"),
+    ],
+)
+def test_what_no_row_takes_is_denied(method: str, path: str, reason: str, person: Person) -> None:
+    """The reason is the gate's own."""
+    result = invoke("scopes", "check", method, path, "-c", str(person.write_config()))
+
+    assert 1 == result.exit_code
+    assert reason in result.stdout
+
+
+def test_the_emulated_token_endpoint_is_allowed(person: Person) -> None:
+    """bearerd answers it itself."""
+    path = str(person.write_config())
+    result = invoke("scopes", "check", "GET", "/questrade/oauth2/token?grant_type=refresh_token", "-c", path)
+
+    assert 0 == result.exit_code
+    assert "nothing is sent" in result.stdout
+
+
+def test_an_unknown_client_is_named(person: Person) -> None:
+    """With those that there are."""
+    result = invoke("scopes", "check", "GET", "/questrade/v1/time", "--client", "bot", "-c", str(person.write_config()))
+
+    assert 1 == result.exit_code
+    assert "there is no client 'bot' under `clients:`; known: notebook" in result.stderr
+
+
+def test_the_list_has_every_row_below_its_scope(person: Person) -> None:
+    """Scopes that the mount has are marked; orders are listed below the one that it lacks."""
+    shown = invoke("scopes", "list", "questrade", "-c", str(person.write_config())).stdout
+
+    assert "✓ read_acc: " in shown
+    assert "/v1/accounts/{account}/positions" in shown.partition("✓ read_md: ")[0]
+    assert "DELETE" in shown.partition("✗ trade: ")[2]
+
+
+def test_the_list_as_data(person: Person) -> None:
+    """Each row with its scope and whether it passes."""
+    path = str(person.write_config())
+    found = json.loads(invoke("scopes", "list", "questrade", "--client", "notebook", "--json", "-c", path).stdout)
+
+    allowed = {row["id"]: row["allowed"] for row in found["rows"]}
+    assert ["read_md"] == found["scopes"]
+    assert (True, False, False) == (allowed["candles"], allowed["accounts"], allowed["order_new"])
+
+
+def test_the_list_of_an_unknown_mount(person: Person) -> None:
+    """A failure that names the mounts."""
+    result = invoke("scopes", "list", "alpaca", "-c", str(person.write_config()))
+
+    assert 1 == result.exit_code
+    assert "known: questrade" in result.stderr

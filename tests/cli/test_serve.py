@@ -1,0 +1,128 @@
+"""`bearerd serve`: what it says, its signals, its surroundings."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from proxy.cli.exits import Stop
+from proxy.cli.serve import console_token
+from tests.cli.support import Person, invoke
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_ends_with_0(number: signal.Signals, customer: Person) -> None:
+    """Addresses, console and what is to do stand on stderr, nothing on stdout; no socket is left."""
+    server = customer.serve()
+
+    customer.wait_for("To do: bearerd login questrade")
+    assert "serves http://127.0.0.1:" in customer.said
+    assert "Console: http://127.0.0.1:" in customer.said
+    server.send_signal(number)
+    assert 0 == server.wait(10)
+    assert server.stdout is not None
+    assert "" == server.stdout.read()
+    assert not (customer.home / "state/admin.sock").exists()
+
+
+def test_a_stop_during_the_start_is_heard(customer: Person) -> None:
+    """Whenever the signal comes, the process ends, and cleanly once it listens for signals."""
+    server = customer.start("serve")
+    time.sleep(0.7)
+    server.terminate()
+
+    assert server.wait(10) in (0, -signal.SIGTERM)
+
+
+def test_sighup_reloads_or_says_why_not(customer: Person) -> None:
+    """A good change counts; a mistake is logged and the old configuration stays."""
+    server = customer.serve("--log-format", "console")
+    text = customer.config.read_text()
+    customer.config.write_text(text.replace("[read_acc, read_md]", "[read_md]"))
+    server.send_signal(signal.SIGHUP)
+    customer.wait_for("configuration reloaded")
+    customer.config.write_text(text.replace("environment: simulator", "environment: moon"))
+    server.send_signal(signal.SIGHUP)
+    customer.wait_for("the configuration was not loaded")
+
+    assert ["read_md"] == customer.run("status", "--json").document["mounts"][0]["scopes"]
+
+
+def test_flags_win_over_the_environment(customer: Person) -> None:
+    """And so on down to the file: --port 0 beats a variable that could not be listened on."""
+    customer.serve("--port", "0", BEARERD_LISTEN="192.0.2.1:1", BEARERD_PLAINTEXT="accepted")
+
+    assert "serves http://127.0.0.1:" in customer.said
+
+
+def test_two_flags_for_one_thing_are_a_usage_error() -> None:
+    """--listen and --port."""
+    assert 2 == invoke("serve", "--listen", "127.0.0.1:1", "--port", "2").exit_code
+
+
+def test_a_store_in_use_ends_in_5(customer: Person) -> None:
+    """The second server names the first."""
+    first = customer.serve()
+    done = customer.run("serve")
+
+    assert 5 == done.code
+    assert f"process {first.pid}" in done.err
+
+
+def test_a_port_in_use_is_told(customer: Person) -> None:
+    """A failure that names the address."""
+    from tests.cli.test_ports import listener
+
+    with listener() as taken:
+        number = taken.getsockname()[1]
+        done = customer.run("serve", "--port", str(number))
+
+    assert 1 == done.code
+    assert f"cannot listen on 127.0.0.1:{number}" in done.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_no_core_dump_can_hold_a_token(customer: Person) -> None:
+    """The limit is 0, soft and hard."""
+    server = customer.serve()
+    limits = Path(f"/proc/{server.pid}/limits").read_text()
+
+    assert ["0", "0"] == next(line for line in limits.splitlines() if "core file" in line).split()[4:6]
+    if os.geteuid() != 0:
+        assert 0 == Path(f"/proc/{server.pid}/environ").stat().st_uid
+
+
+def test_a_console_token_from_a_file(tmp_path: Path) -> None:
+    """It is long enough, private, and its name leaves the environment."""
+    file = tmp_path / "token"
+    file.write_text("A" * 32 + "\n")
+    file.chmod(0o600)
+    environ = {"BEARERD_CONSOLE_TOKEN_FILE": str(file)}
+
+    assert "A" * 32 == console_token(environ)
+    assert {} == environ
+    assert None is console_token(environ)
+    file.write_text("short")
+    with pytest.raises(Stop, match="at least 20"):
+        console_token({"BEARERD_CONSOLE_TOKEN_FILE": str(file)})
+
+
+@pytest.mark.timing
+def test_the_server_is_there_in_a_moment(customer: Person) -> None:
+    """From the command to the first answer: the best of three within 1.5 s."""
+
+    def seconds() -> float:
+        began = time.perf_counter()
+        server = customer.start("serve")
+        seen = customer.said.count("To do")
+        while customer.said.count("To do") == seen:
+            time.sleep(0.005)
+        taken = time.perf_counter() - began
+        server.terminate()
+        server.wait(10)
+        return taken
+
+    assert min(seconds() for _ in range(3)) <= 1.5

@@ -1,0 +1,96 @@
+"""`bearerd status`, from a status document to lines and exit code."""
+
+from typing import Any
+
+from proxy.cli.exits import Exit
+from proxy.cli.output import Style
+from proxy.cli.status import exit_code, render, rights_text, token_state
+from tests.cli.support import Person
+
+NOW = 1_795_252_440.0
+MOUNT = {
+    "name": "questrade", "broker": "questrade", "environment": "live", "scopes": ["read_acc"], "grant": "questrade",
+    "url": "http://127.0.0.1:8080/questrade", "state": "fresh", "usable": True, "reason": "", "fix": None, "since": NOW,
+    "api_host": "api01.iq.questrade.com", "next_renewal": NOW + 1450, "calls": 1840, "denied": 2, "last_call": NOW - 12,
+}  # fmt: skip
+DEAD = MOUNT | {
+    "name": "spouse", "grant": "spouse", "state": "needs-login", "usable": False, "next_renewal": None, "calls": 31,
+    "reason": "the broker refused the refresh token", "fix": "bearerd login spouse", "last_call": None,
+}  # fmt: skip
+
+
+def found(*mounts: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "version": "0.1.0", "pid": 4711, "url": "http://127.0.0.1:8080", "console": None, "started": NOW - 11520,
+        "now": NOW, "store": "sqlite:/var/lib/bearerd/store.db", "draining": False, "warnings": [],
+        "mounts": list(mounts), "clients": [{"name": "notebook", "keys": 1, "rights": {"questrade": ["read_acc"]},
+        "in_config": True}],
+    } | more  # fmt: skip
+
+
+def shown(document: dict[str, Any]) -> str:
+    return "\n".join(render(document, Style(colored=False)))
+
+
+def test_a_healthy_server_is_one_line_a_mount() -> None:
+    """Version, address, how long; token, last call and counts in columns."""
+    text = shown(found(MOUNT))
+
+    assert "bearerd 0.1.0 · http://127.0.0.1:8080 · up 3h12m · pid 4711" in text
+    assert "✓ questrade  live  fresh, refreshes in 24m  12 s ago   1840   2" in text
+    assert "✓ notebook  1     questrade: read_acc" in text
+
+
+def test_a_dead_grant_shows_the_next_command() -> None:
+    """Since when, why, and what to type; the exit code is 4."""
+    text = shown(found(MOUNT, DEAD))
+
+    assert "login needed since 2026-11-21" in text
+    assert "✗ spouse: the broker refused the refresh token. To fix: bearerd login spouse" in text
+    assert Exit.LOGIN is exit_code(found(MOUNT, DEAD))
+    assert Exit.OK is exit_code(found(MOUNT))
+
+
+def test_mounts_that_share_a_grant_report_it_once() -> None:
+    """One login, one line."""
+    assert 1 == shown(found(DEAD, DEAD | {"name": "spouse-data"})).count("To fix")
+
+
+def test_clients_without_key_or_rights_are_pointed_out() -> None:
+    """Both are mistakes that a person would look for elsewhere."""
+    clients = [
+        {"name": "bot", "keys": 0, "rights": {"questrade": ["trade"]}, "in_config": True},
+        {"name": "old", "keys": 1, "rights": None, "in_config": False},
+    ]
+    text = shown(found(MOUNT, clients=clients))
+
+    assert "To make one: bearerd clients add bot" in text
+    assert "! old     1     none: not in the configuration" in text
+
+
+def test_warnings_and_a_stop_are_shown() -> None:
+    """Whatever the server warns of, in its own words."""
+    text = shown(found(MOUNT, warnings=["clients: none: any program may call"], draining=True))
+
+    assert "! clients: none: any program may call" in text
+    assert "! the server is shutting down" in text
+
+
+def test_a_grant_that_never_logged_in() -> None:
+    """No date, since there was never a login."""
+    assert "login needed" == token_state(MOUNT | {"state": "none"}, NOW)
+
+
+def test_rights_of_a_client_that_may_do_nothing() -> None:
+    """An empty mapping is not the same as none at all."""
+    assert "none" == rights_text({})
+
+
+def test_the_status_of_a_real_server(customer: Person) -> None:
+    """Needs a login at first: 4, as text and as data."""
+    customer.serve()
+    text, data = customer.run("status"), customer.run("status", "--json")
+
+    assert (4, 4) == (text.code, data.code)
+    assert "To fix: bearerd login questrade" in text.out
+    assert (1, "none") == (data.document["schema"], data.document["mounts"][0]["state"])
