@@ -57,3 +57,17 @@ def program() -> Callable[[str], str]:
         pytest.skip(f"{name} is not on this machine")
 
     return find
+
+
+@pytest.fixture
+def figure(record_property: Callable[[str, object], None]) -> Callable[[object], None]:
+    """`figure("0.4 s to ready")` puts a measured figure into the summary of the run, also of one in parallel."""
+    return lambda text: record_property("figure", str(text))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures that tests have measured, passed or failed."""
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
+        for name, text in report.user_properties:
+            if name == "figure":
+                terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {text}")

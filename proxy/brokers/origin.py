@@ -71,9 +71,9 @@ def _is_ipv6(host: str) -> bool:
 def _split(text: str) -> tuple[str, str]:
     if text.startswith("["):
         host, _, rest = text.partition("]")
-        return host + "]", rest.removeprefix(":") or str(_HTTPS)
-    host, _, port = text.partition(":")
-    return host, port or str(_HTTPS)
+        return host + "]", rest.removeprefix(":") if rest else str(_HTTPS)
+    host, colon, port = text.partition(":")
+    return host, port if colon else str(_HTTPS)
 
 
 def is_private(address: str) -> bool:

@@ -82,6 +82,15 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.params.extend(global_options())
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, but an argument too many is not repeated: it may be a token, and terminals are recorded."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if "unexpected extra argument" not in error.message:
+                raise
+            raise click.UsageError("There is an argument too many. A token or key is never one.", ctx=ctx) from None
+
 
 class Group(click.Group):
     """A command with commands of its own, such as `clients`."""

@@ -10,7 +10,7 @@ import click
 
 from proxy.cli.exits import Stop
 from proxy.cli.invocation import Command, ask_hidden, current, interactive
-from proxy.cli.output import clock_time, span
+from proxy.spans import clock_time, span
 
 TOKEN = "BEARERD_LOGIN_TOKEN"  # noqa: S105  the name of a variable
 LARGEST = 8192

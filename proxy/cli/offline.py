@@ -22,7 +22,7 @@ class Offline(App):
 
     async def start(self) -> None:
         """Keepers only, and no pause after it: a login is under way before an overdue renewal of the old token is."""
-        self.keepers = await self._new_keepers(self.settings)
+        self.keepers = await self.new_keepers(self.settings)
 
 
 async def carry_out(

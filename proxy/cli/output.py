@@ -9,7 +9,6 @@ from proxy.cli.invocation import Invocation
 
 GOOD, NOTE, BAD = "✓", "!", "✗"
 _COLORS = {GOOD: "32", NOTE: "33", BAD: "31", "live": "1;33"}
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +46,6 @@ def table(rows: Sequence[Sequence[str]], style: Style) -> str:
         cells = [style.paint(cell.ljust(width), cell) for cell, width in zip(row, widths, strict=True)]
         lines.append(f"{cells[0]} {'  '.join(cells[1:])}".rstrip())
     return "\n".join(lines)
-
-
-def span(seconds: float) -> str:
-    """A length of time in at most two units: `12 s`, `24m`, `3h12m`, `2d4h`."""
-    whole = max(0, round(seconds))
-    if whole < _MINUTE:
-        return f"{whole} s"
-    if whole < _HOUR:
-        return f"{whole // _MINUTE}m"
-    if whole < _DAY:
-        hours, minutes = divmod(whole // _MINUTE, 60)
-        return f"{hours}h{minutes:02}m"
-    days, hours = divmod(whole // _HOUR, 24)
-    return f"{days}d{hours}h"
-
-
-def ago(moment: float | None, now: float) -> str:
-    """`12 s ago`, or `never`."""
-    return "never" if moment is None else f"{span(now - moment)} ago"
-
-
-def clock_time(moment: float) -> str:
-    """A moment in the person's own time zone, which is named: `2026-11-21 09:14 EST`."""
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(moment, UTC).astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
 def home_short(path: str) -> str:

@@ -9,7 +9,8 @@ import click
 
 from proxy.cli.exits import Exit
 from proxy.cli.invocation import Command, current
-from proxy.cli.output import BAD, GOOD, NOTE, Style, ago, clock_time, home_short, span, table
+from proxy.cli.output import BAD, GOOD, NOTE, Style, home_short, table
+from proxy.spans import ago, clock_time, span
 
 LOGIN_STATES = {"none", "needs-login"}
 

@@ -13,10 +13,10 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from proxy import logs
+from proxy.spans import clock_time, span
 
 # A word with five digits in a row and at least six characters: 26598145, VA12345678. A port is shorter.
 _ACCOUNT = re.compile(r"\b(?=\w*[0-9]{5})\w{3,}(?=\w{3}\b)", re.ASCII)
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 class Pages:
@@ -62,23 +62,6 @@ def masked(text: str) -> str:
     return _ACCOUNT.sub("…", logs.redact(text))
 
 
-def span(seconds: float) -> str:
-    """A length of time for a person: `45 s`, `24 min`, `3 h 12 min`, `2 d 4 h`."""
-    left = max(0, round(seconds))
-    if left < _MINUTE:
-        return f"{left} s"
-    if left < _HOUR:
-        return f"{left // _MINUTE} min"
-    if left < _DAY:
-        return f"{left // _HOUR} h {left % _HOUR // _MINUTE} min"
-    return f"{left // _DAY} d {left % _DAY // _HOUR} h"
-
-
-def clock(unix: float) -> str:
-    """A point in time as this machine's clock shows it: `2026-11-03 09:14:05 EST`."""
-    return datetime.fromtimestamp(unix, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-
-
 def iso(unix: float) -> str:
     """A point in time for machines: `2026-11-03T14:14:05+00:00`."""
     return datetime.fromtimestamp(unix, UTC).isoformat(timespec="seconds")
@@ -91,4 +74,4 @@ def sign(mount: Mapping[str, Any]) -> str:
     return "!" if mount["fix"] else "✓"
 
 
-FILTERS = {"masked": masked, "redacted": logs.redact, "span": span, "clock": clock, "iso": iso, "sign": sign}
+FILTERS = {"masked": masked, "redacted": logs.redact, "span": span, "clock": clock_time, "iso": iso, "sign": sign}

@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.cli.invocation import Invocation
-from proxy.cli.output import BAD, GOOD, Style, ago, clock_time, home_short, span, table, wants_color
+from proxy.cli.output import BAD, GOOD, Style, home_short, table, wants_color
 
 
 @pytest.mark.parametrize(
@@ -41,31 +41,6 @@ def test_colour_does_not_move_columns() -> None:
     shown = table([(GOOD, "a"), (BAD, "b")], Style(colored=True))
 
     assert "\x1b[32m✓\x1b[0m a\n\x1b[31m✗\x1b[0m b" == shown
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [(-3, "0 s"), (12.4, "12 s"), (60, "1m"), (1499, "24m"), (11520, "3h12m"), (3600, "1h00m"), (187200, "2d4h")],
-)
-def test_a_span_has_at_most_two_units(seconds: float, expected: str) -> None:
-    """Short lengths in seconds, long ones in days and hours."""
-    assert expected == span(seconds)
-
-
-def test_what_never_happened_has_no_age() -> None:
-    """None is `never`."""
-    assert "never" == ago(None, 100.0)
-    assert "5 s ago" == ago(95.0, 100.0)
-
-
-def test_a_moment_names_its_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The person's own zone, by name."""
-    import time
-
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-
-    assert "2026-11-21 09:14 UTC" == clock_time(1795252440.0)
 
 
 def test_the_home_directory_is_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:

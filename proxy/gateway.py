@@ -1,0 +1,283 @@
+"""The path of one request, top to bottom. Start reading here.
+
+Deciding is pure and synchronous; only the body, the token and the exchange await.
+"""
+
+import asyncio
+import secrets
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from time import perf_counter
+
+from aiohttp import HttpVersion11, web
+
+from proxy import audit, emulation
+from proxy.brokers import Broker
+from proxy.clock import Clock
+from proxy.errors import Refusal, render
+from proxy.gate import browser, guards, target
+from proxy.gate.clients import Client, Keyring, allowed
+from proxy.gate.rows import Row
+from proxy.gate.scopes import Denied
+from proxy.intake import PATIENCE, body_of
+from proxy.metrics import Metrics
+from proxy.relay import headers as header_rules
+from proxy.relay.http import Exchange, Outgoing, Relay, deliver
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A first path segment, ready to serve: the broker's rows, what of them is allowed here, and the way there."""
+
+    name: str
+    broker: Broker
+    scopes: frozenset[str]
+    relay: Relay
+    user_agent: str
+    also: frozenset[bytes] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """All that decides, as one value: a reload swaps it whole, and a request keeps the one that it began with.
+
+    `patience`: seconds between two pieces of a request's body.
+    """
+
+    mounts: Mapping[str, Mount]
+    keyring: Keyring
+    body_limit: int
+    in_flight_per_client: int
+    patience: float = PATIENCE
+
+
+@dataclass(slots=True)
+class Door:
+    """The listener that a request came through. `mount` is set where one mount is served at the root.
+
+    `hosts` is None on a unix socket: no browser gets there.
+    """
+
+    hosts: browser.Hosts | None
+    mount: str | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What `status` tells of a mount since the start. `last` is Unix time."""
+
+    calls: int = 0
+    denied: int = 0
+    last: float | None = None
+
+    def count(self, record: audit.Record, now: float) -> None:
+        self.calls += 1
+        self.denied += record.refused
+        self.last = now
+
+
+class Gateway:
+    """Answers every request of the data listeners."""
+
+    def __init__(self, policy: Policy, metrics: Metrics, clock: Clock) -> None:
+        self.policy = policy
+        self.draining = False
+        self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
+        self._metrics = metrics
+        self._clock = clock
+        self._in_flight: Counter[str] = Counter()
+        self._empty = asyncio.Event()
+
+    async def handle(self, door: Door, request: web.BaseRequest) -> web.StreamResponse:
+        """From the parsed head to the answer's last byte. `_pass` decides; refusals are rendered; all is recorded."""
+        started = perf_counter()
+        request_id = header_rules.request_id(request.raw_headers, secrets.token_hex(8))
+        record = audit.Record(request_id, request.method)
+        self._metrics.began()
+        try:
+            response = await self._pass(door, request, record)
+            record.status = response.status
+        except Refusal as refusal:
+            record.outcome = refusal.kind.name
+            response = refuse(refusal, record)
+            if not request.content.is_eof():
+                response.force_close()  # the rest of a body is not read, so no next request can be told from it
+        except ConnectionError:
+            raise
+        except Exception:
+            record.outcome, record.status = "internal", 500
+            raise
+        finally:
+            record.seconds = perf_counter() - started
+            self._account(record)
+        return response
+
+    async def _pass(self, door: Door, request: web.BaseRequest, record: audit.Record) -> web.StreamResponse:
+        policy, method, headers = self.policy, request.method, request.raw_headers
+        if request.version != HttpVersion11:
+            raise Refusal("http-version", "Only HTTP/1.1 is spoken here.", close=True)
+        browser.check(method, headers, door.hosts)
+        wanted = _read_target(request.raw_path, door)
+        mount = None if isinstance(wanted, Refusal) else policy.mounts.get(wanted.mount)
+        if mount is not None and isinstance(wanted, target.Target) and emulation.concerns(mount.broker, method, wanted):
+            return await self._emulate(policy.keyring, door, request, wanted, record)
+        client = policy.keyring.identify(headers)
+        record.client = client.name
+        header_rules.check(headers)
+        if isinstance(wanted, Refusal):
+            raise wanted
+        if mount is None:
+            raise _unknown_mount(policy, client)
+        record.mount = mount.name
+        row = _row(mount, method, wanted)
+        record.row, record.scope, record.mutating = row.path, row.scope, row.mutating
+        _permit(mount, client, row)
+        with self._counted(client, policy):
+            body = await body_of(request, row, policy.body_limit, patience=policy.patience)
+            if isinstance(body, bytes):
+                guards.body_must_not_hold(body, row.body_without)
+            exchange = await mount.relay.fetch(
+                Outgoing(
+                    method=method,
+                    target=wanted.sent,
+                    headers=header_rules.to_broker(
+                        headers, also=mount.also, user_agent=mount.user_agent, request_id=record.request_id
+                    ),
+                    body=body,
+                    mutating=row.mutating,
+                    streaming=row.streaming,
+                )
+            )
+            try:
+                self._answered(mount, exchange, record)
+                kept = header_rules.to_client(
+                    exchange.answer.headers,
+                    origin=exchange.pair.origin,
+                    mount_url=base_url(door, request, mount.name),
+                    request_id=record.request_id,
+                )
+                response = await deliver(request, exchange, kept)
+                record.outcome = "broker"
+                return response
+            finally:
+                mount.relay.finish(exchange)
+
+    async def _emulate(
+        self, keyring: Keyring, door: Door, request: web.BaseRequest, wanted: target.Target, record: audit.Record
+    ) -> web.StreamResponse:
+        """The broker's token endpoint as a client knows it: the client key is all that it ever gets."""
+        header_rules.check(request.raw_headers)
+        key = await emulation.key_of(request, wanted)
+        client = keyring.identify_key(key)
+        record.client, record.mount, record.row, record.outcome = client.name, wanted.mount, emulation.ROW, "here"
+        shown = emulation.DUMMY if keyring.open_to_all or key is None else key
+        return emulation.answer(shown, base_url(door, request, wanted.mount), record.request_id)
+
+    @contextmanager
+    def _counted(self, client: Client, policy: Policy) -> Iterator[None]:
+        if self.draining:
+            raise Refusal("draining", "bearerd is shutting down.", retry_after=1, close=True)
+        if self._in_flight[client.name] >= policy.in_flight_per_client:
+            raise Refusal("paced", f"The client {client.name} has too many calls in flight.", retry_after=1)
+        self._in_flight[client.name] += 1
+        try:
+            yield
+        finally:
+            self._in_flight[client.name] -= 1
+            if self.draining and not self.in_flight:
+                self._empty.set()
+
+    def _answered(self, mount: Mount, exchange: Exchange, record: audit.Record) -> None:
+        record.status = exchange.answer.status
+        record.generation, record.replayed = exchange.pair.generation, exchange.replayed
+        self._metrics.upstream(mount.name, exchange.seconds)
+        if exchange.replayed or record.status == HTTPStatus.UNAUTHORIZED:
+            self._metrics.upstream_unauthorized(mount.name)
+
+    def _account(self, record: audit.Record) -> None:
+        self._metrics.ended()
+        if record.refused:
+            self._metrics.denied(record.outcome)
+        if record.mount is not None:
+            self.tallies[record.mount].count(record, self._clock.now().wall)
+        self._metrics.answered(
+            mount=record.mount,
+            template=record.row,
+            method=record.method,
+            status=record.status,
+            client=record.client,
+            seconds=record.seconds,
+        )
+        audit.write(record)
+
+    async def drained(self, grace: float) -> None:
+        """After `draining` was set: return when the last call has ended, or after `grace` seconds."""
+        if self.in_flight:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    await self._empty.wait()
+
+    @property
+    def in_flight(self) -> int:
+        """Calls being served right now."""
+        return self._in_flight.total()
+
+
+def _read_target(raw_path: str, door: Door) -> target.Target | Refusal:
+    """A refusal is kept for later: who is asking comes before what for."""
+    try:
+        # aiohttp decodes the request line with surrogates for bytes beyond ASCII; this gives the very bytes back.
+        return target.parse(raw_path.encode("utf-8", "surrogateescape"), mount=door.mount)
+    except Refusal as refusal:
+        return refusal
+
+
+def _unknown_mount(policy: Policy, client: Client) -> Refusal:
+    reachable = [name for name in policy.mounts if client.rights is None or name in client.rights]
+    known = ", ".join(f"/{name}" for name in sorted(reachable)) or "nothing"
+    return Refusal("unknown-mount", f"The path must start with a mount. For this client there is: {known}.")
+
+
+def _row(mount: Mount, method: str, wanted: target.Target) -> Row:
+    """The one row that matches."""
+    match = mount.broker.table.match(method, wanted)
+    if not isinstance(match, Denied):
+        return match.row
+    if match.ambiguous:
+        raise Refusal("ambiguous-target", f"The request target was refused: {match.reason}.")
+    fix = f"see what {mount.broker.title} offers here: bearerd scopes list {mount.name}"
+    raise Refusal("scope-denied", f"No row of {mount.broker.title}'s table covers this call: {match.reason}.", fix=fix)
+
+
+def _permit(mount: Mount, client: Client, row: Row) -> None:
+    """Raise unless the row's scope is allowed both here and to this client."""
+    scope = row.scope
+    lacking = allowed(client, mount.name, mount.scopes, scope)
+    if lacking is None:
+        return
+    places = [] if scope in mount.scopes else [f"mounts.{mount.name}.scopes"]
+    if client.rights is not None and scope not in client.rights.get(mount.name, ()):
+        places.append(f"clients.{client.name}.{mount.name}")
+    detail = f"{row.method} {row.path} needs the scope {scope}. {lacking}"
+    raise Refusal("scope-denied", detail, fix=f"add {scope} to {' and to '.join(places)}")
+
+
+def base_url(door: Door, request: web.BaseRequest, mount: str) -> str:
+    """The address under which this client reached the mount, without a slash at the end."""
+    host = next((value.decode("ascii") for name, value in request.raw_headers if name.lower() == b"host"), "localhost")
+    scheme = "https" if request.transport and request.transport.get_extra_info("sslcontext") else "http"
+    return f"{scheme}://{host}" + ("" if door.mount else f"/{mount}")
+
+
+def refuse(refusal: Refusal, record: audit.Record) -> web.Response:
+    """A refusal as the client gets it."""
+    rendered = render(refusal, request_id=record.request_id, mount=record.mount, client=record.client)
+    record.status = rendered.status
+    response = web.Response(status=rendered.status, body=rendered.body)
+    response.headers.update(rendered.headers)
+    if refusal.close:
+        response.force_close()
+    return response

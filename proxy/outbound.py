@@ -1,0 +1,159 @@
+"""How bearerd connects outwards: TLS, name resolution and the settings of every client session.
+
+aiohttp's defaults follow redirects, keep cookies, unpack bodies and send a request again without a word when its
+connection dies. None of that may happen to a token or an order, so sessions are made here and nowhere else.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Literal
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+
+from proxy.brokers.origin import is_private
+
+CONNECT_TIMEOUT = 5.0
+
+
+class NotSent(Exception):
+    """The connection could not be made: not a byte of the request has left. The text is safe to show."""
+
+
+class Lost(Exception):
+    """The request may have been processed, and there is no complete answer. The text is safe to show.
+
+    `kind` says how: the connection was `reset`, the time was up (`timeout`), or what came was no HTTP (`malformed`).
+    `reused`: the connection had served an earlier request, so the broker may just have been closing it.
+    """
+
+    def __init__(self, reason: str, kind: Literal["reset", "timeout", "malformed"] = "reset") -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reused = False
+
+
+class PublicResolver(AbstractResolver):
+    """Resolves names and refuses private addresses: a poisoned answer must not aim a bearer at the local network."""
+
+    def __init__(self) -> None:
+        self._system = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        found = await self._system.resolve(host, port, family)
+        if any(is_private(result["host"].partition("%")[0]) for result in found):
+            raise OSError(None, "the name leads to a private address")
+        return found
+
+    async def close(self) -> None:
+        await self._system.close()
+
+
+async def tls_context(ca_file: str | None) -> ssl.SSLContext:
+    """TLS 1.2 or newer, always verified. `ca_file` adds trust; nothing takes a check away."""
+
+    def build() -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if ca_file is not None:
+            context.load_verify_locations(cafile=Path(ca_file).expanduser())
+        return context
+
+    return await asyncio.to_thread(build)  # reads files
+
+
+async def never_send_again(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Client middleware: turn a lost connection into `Lost` before aiohttp can repeat the request on its own."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError as error:
+        raise NotSent(_reason(error)) from None
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+        raise Lost("the connection was lost before an answer came") from None
+
+
+@contextlib.contextmanager
+def own_errors() -> Iterator[None]:
+    """Map what aiohttp raises to `NotSent` and `Lost`. Its own exceptions hold URLs, headers and answer bytes."""
+    try:
+        yield
+    except aiohttp.ClientHttpProxyError:
+        raise NotSent("the egress proxy refused the connection") from None
+    except aiohttp.ConnectionTimeoutError:
+        raise NotSent(f"no connection within {CONNECT_TIMEOUT:.0f} s") from None
+    except TimeoutError:
+        raise Lost("no complete answer in time", "timeout") from None
+    except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
+        raise Lost("the connection was lost before the answer was complete") from None
+    except (aiohttp.ClientError, ValueError):
+        raise Lost("the answer is no valid HTTP", "malformed") from None
+
+
+def _reason(error: aiohttp.ClientConnectorError) -> str:
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return "the host name could not be resolved"
+        case aiohttp.ClientConnectorCertificateError():
+            return "the TLS certificate is not trusted"
+        case aiohttp.ClientSSLError():
+            return "TLS could not be established"
+        case _:
+            return "the connection was refused or could not be made"
+
+
+@dataclass(slots=True)
+class Trace:
+    """What became known of one request's connection; pass it as `trace_request_ctx`."""
+
+    reused: bool = False
+
+
+def _tracing() -> aiohttp.TraceConfig:
+    async def reused(_session: object, context: SimpleNamespace, _params: object) -> None:
+        if isinstance(context.trace_request_ctx, Trace):
+            context.trace_request_ctx.reused = True
+
+    config = aiohttp.TraceConfig()
+    config.on_connection_reuseconn.append(reused)
+    return config
+
+
+def session(
+    tls: ssl.SSLContext,
+    *,
+    allow_private: bool,
+    keep_alive: float | None,
+    limit: int = 0,
+) -> aiohttp.ClientSession:
+    """A session that sends each request once, to a verified peer, with nothing added.
+
+    `keep_alive` is how many seconds an idle connection may be used again; None means never. `allow_private` is for
+    environments that declare loopback or private hosts (a lab, a simulator).
+    """
+    idle = {"force_close": True} if keep_alive is None else {"keepalive_timeout": keep_alive}
+    connector = aiohttp.TCPConnector(
+        ssl=tls, resolver=None if allow_private else PublicResolver(), limit=limit, ttl_dns_cache=30, **idle
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=False,
+        raise_for_status=False,
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+        middlewares=(never_send_again,),
+        trace_configs=[_tracing()],
+        max_line_size=8190,
+        max_field_size=16384,
+    )

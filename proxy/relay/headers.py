@@ -1,0 +1,165 @@
+"""Which headers cross, each way. Pure: pairs of bytes in, pairs of text out.
+
+Towards the broker an allow-list: what is not on it stays here, the client's credentials first of all. Towards the
+client everything but what belongs to the connection, to the browser's memory, or to us.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+
+from proxy.brokers.origin import Origin
+from proxy.errors import Refusal
+
+Raw = Sequence[tuple[bytes, bytes]]
+Text = list[tuple[str, str]]
+
+TO_BROKER = frozenset(
+    (
+        b"accept",
+        b"accept-encoding",
+        b"accept-language",
+        b"content-type",
+        b"if-modified-since",
+        b"if-none-match",
+        b"last-event-id",
+        b"traceparent",
+        b"tracestate",
+    )
+)
+HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+NOT_TO_CLIENT = HOP_BY_HOP | frozenset(
+    (
+        b"alt-svc",
+        b"clear-site-data",
+        b"content-length",  # written by us, from what really comes
+        b"nel",
+        b"refresh",
+        b"report-to",
+        b"reporting-endpoints",
+        b"server",
+        b"set-cookie",
+        b"strict-transport-security",
+        b"via",
+        b"www-authenticate",  # a browser would ask for a broker's password
+        b"x-content-type-options",
+    )
+)
+_ENCODINGS = re.compile(rb"\s*(gzip|deflate|br|identity)\s*(?:;\s*q=[01](?:\.[0-9]{0,3})?\s*)?", re.ASCII)
+_VALUE = re.compile(rb"[\t\x20-\x7e]*")
+_NAME = re.compile(rb"[A-Za-z0-9!#$%&'*+.^`|~-]+")  # RFC 9110 token, less `_`: gateways fold it into `-`
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+
+def check(headers: Raw) -> None:
+    """Refuse request headers that others could read differently: 8-bit values, odd names, framing tricks."""
+    for name, value in headers:
+        if not _NAME.fullmatch(name):
+            raise _malformed("a header name holds a character that is not allowed in one")
+        if not _VALUE.fullmatch(value):
+            raise _malformed("a header value is not printable ASCII")
+        if name.lower() == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            raise _malformed("Transfer-Encoding may only be `chunked`")
+        # Java's HttpClient offers h2c on every plain connection; an offer may be ignored (RFC 9110, section 7.8).
+        if name.lower() == b"upgrade" and value.strip().lower() != b"h2c":
+            raise _malformed("no Upgrade is spoken here")
+        if name.lower() == b"expect" and value.strip().lower() != b"100-continue":
+            raise Refusal("expectation-failed", "Only `Expect: 100-continue` is understood.", close=True)
+
+
+def _malformed(why: str) -> Refusal:
+    return Refusal("bad-request", f"The request was not taken: {why}.", close=True)
+
+
+def request_id(headers: Raw, fresh: str) -> str:
+    """The client's own `X-Request-Id` if it is a plain word, else `fresh`."""
+    for name, value in headers:
+        if name.lower() == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return value.decode()
+    return fresh
+
+
+def to_broker(headers: Raw, *, also: AbstractSet[bytes], user_agent: str, request_id: str) -> Text:
+    """What goes along to the broker. `also` are lower-case names that its definition adds.
+
+    `Host`, framing and `Authorization` are written by the upstream, last.
+    """
+    dropped = _named_by_connection(headers)
+    allowed = (TO_BROKER | also) - dropped
+    kept = [(name.decode(), _value(name, value)) for name, value in headers if name.lower() in allowed]
+    # The client's own User-Agent stays here: Questrade blocks some.
+    ours = [("User-Agent", user_agent), ("Via", "1.1 bearerd"), ("X-Request-Id", request_id)]
+    return [(name, value) for name, value in kept if value] + ours
+
+
+def _value(name: bytes, value: bytes) -> str:
+    if name.lower() != b"accept-encoding":
+        return value.decode("ascii")
+    # An encoding that we could not name is not asked for.
+    return ", ".join(part.strip().decode("ascii") for part in value.split(b",") if _ENCODINGS.fullmatch(part))
+
+
+def to_client(headers: Raw, *, origin: Origin, mount_url: str, request_id: str) -> Text:
+    """What goes back to the client. `mount_url` is where it reached the mount, without a slash at the end."""
+    dropped = _named_by_connection(headers) | NOT_TO_CLIENT
+    kept: Text = []
+    for name, value in headers:
+        lowered = name.lower()
+        unwanted = lowered in dropped or lowered.startswith((b"access-control-", b"proxy-status"))
+        if unwanted or not _NAME.fullmatch(name.replace(b"_", b"-")) or not _VALUE.fullmatch(value):
+            continue
+        if lowered == b"location":
+            moved = _location(value.decode("ascii"), origin, mount_url)
+            kept += [("Location", moved)] if moved else []
+        elif lowered != b"x-request-id":
+            kept.append((name.decode(), value.decode("ascii")))
+        else:
+            kept.append(("X-Broker-Request-Id", value.decode("ascii")))
+    if _is_html(kept):
+        # A broker's error page must not run as our origin.
+        kept.append(("Content-Security-Policy", "sandbox"))
+    return [
+        *kept,
+        ("Server", "bearerd"),
+        ("Via", "1.1 bearerd"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("X-Request-Id", request_id),
+    ]
+
+
+def content_length(headers: Raw) -> int | None:
+    """The one valid `Content-Length`, or None."""
+    values = {value.strip() for name, value in headers if name.lower() == b"content-length"}
+    text = values.pop() if len(values) == 1 else b""
+    return int(text) if text.isdigit() and len(text) < 16 else None  # noqa: PLR2004
+
+
+def _is_html(headers: Iterable[tuple[str, str]]) -> bool:
+    return any(name.lower() == "content-type" and "html" in value.lower() for name, value in headers)
+
+
+def _location(value: str, origin: Origin, mount_url: str) -> str | None:
+    """A redirect that stays on the broker's origin, as seen from the mount; any other is dropped."""
+    base = f"https://{origin}"
+    if value.startswith(base + "/"):
+        return mount_url + value[len(base) :]
+    return mount_url + value if value.startswith("/") and not value.startswith("//") else None
+
+
+def _named_by_connection(headers: Raw) -> frozenset[bytes]:
+    named = (
+        part.strip().lower() for name, value in headers if name.lower() == b"connection" for part in value.split(b",")
+    )
+    return frozenset(named)

@@ -1,0 +1,271 @@
+"""One exchange: send with a lent token pair, renew once if the broker refuses it, hand the answer back.
+
+What may be repeated is decided here and only here; see "Replay" in `docs/custody.md`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from time import perf_counter
+
+from aiohttp import web
+
+from proxy import logs
+from proxy.brokers import AnswerRule, Broker
+from proxy.errors import Refusal
+from proxy.outbound import Lost, NotSent
+from proxy.relay import headers as header_rules
+from proxy.relay.upstream import Answer, Body, Call, Place, Upload, Upstream
+from proxy.tokens.grant import TokenPair
+from proxy.tokens.keeper import Keeper
+
+SMALL = 64 * 1024  # bytes of an answer that are read before its head is passed on
+SAFE = frozenset(("GET", "HEAD"))
+
+log = logs.get("relay")
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A call that the gate has let through. A `body` that is no `Upload` is whole and may be sent again."""
+
+    method: str
+    target: bytes = field(repr=False)
+    headers: header_rules.Text = field(repr=False)
+    body: Body = field(repr=False)
+    mutating: bool
+    streaming: bool
+
+    def with_pair(self, pair: TokenPair) -> Call:
+        return Call(
+            method=self.method,
+            target=self.target,
+            headers=self.headers,
+            pair=pair,
+            mutating=self.mutating,
+            streaming=self.streaming,
+            body=self.body,
+        )
+
+    @property
+    def whole(self) -> bool:
+        return not isinstance(self.body, Upload)
+
+    @property
+    def fault(self) -> Refusal | None:
+        """Why the client's upload ended early, if it did."""
+        return self.body.fault if isinstance(self.body, Upload) else None
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A broker's answer, on its way. `start` was read ahead; `whole` says that it is the whole body.
+
+    `seconds` passed between the first byte sent and the answer's head. `lent`: the pair is still to be given back.
+    """
+
+    answer: Answer
+    pair: TokenPair
+    start: bytes = b""
+    whole: bool = False
+    seconds: float = 0.0
+    replayed: bool = False
+    lent: bool = True
+
+
+class Relay:
+    """Carries the calls of one mount. `close()` of the upstream is the app's."""
+
+    def __init__(self, *, broker: Broker, place: Place, keeper: Keeper, upstream: Upstream) -> None:
+        self._broker = broker
+        self._place = place
+        self._keeper = keeper
+        self._upstream = upstream
+
+    async def fetch(self, outgoing: Outgoing) -> Exchange:
+        """Get the broker's answer; give the pair back with `finish()`. Raises `Refusal`."""
+        pair = await self._keeper.take()
+        exchange = await self._once(outgoing, pair)
+        if exchange.answer.status == HTTPStatus.UNAUTHORIZED:
+            exchange = await self._refused(outgoing, exchange)
+        elif HTTPStatus.OK <= exchange.answer.status < HTTPStatus.MULTIPLE_CHOICES:
+            self._keeper.accepted(pair.generation)
+        if outgoing.streaming:
+            self._give_back(exchange)  # a redeem does not wait for streams
+        return exchange
+
+    def finish(self, exchange: Exchange) -> None:
+        """The answer has been passed on, or given up."""
+        exchange.answer.close()
+        self._give_back(exchange)
+
+    def _give_back(self, exchange: Exchange) -> None:
+        if exchange.lent:
+            exchange.lent = False
+            self._keeper.give_back()
+
+    async def _refused(self, outgoing: Outgoing, exchange: Exchange) -> Exchange:
+        """A 401: if it speaks of the token, renew, and send once more if nothing can have been executed."""
+        if _says(exchange, self._broker.header_missing):
+            log.error("the broker saw no Authorization header, though one was sent", grant=self._place.grant)
+        if not exchange.whole or not _says(exchange, self._broker.token_refused):
+            return exchange
+        repeats = self._may_repeat(outgoing)
+        # Give the pair back first: a redeem waits for those that still use the old token.
+        self._give_back(exchange)
+        try:
+            newer = await self._keeper.renew(exchange.pair.generation)
+        except Refusal:
+            if not repeats:  # the broker's own answer stands, and no Retry-After asks for the call once more
+                return exchange
+            exchange.answer.close()
+            raise
+        except BaseException:
+            exchange.answer.close()
+            raise
+        if newer is None:
+            return exchange
+        if not repeats:
+            self._keeper.give_back()
+            return exchange
+        exchange.answer.close()
+        again = await self._once(outgoing, newer)
+        again.replayed = True
+        return again
+
+    def _may_repeat(self, outgoing: Outgoing) -> bool:
+        if outgoing.method in SAFE:
+            return True
+        return outgoing.whole and self._broker.refusal_proves_nonexecution
+
+    async def _once(self, outgoing: Outgoing, pair: TokenPair) -> Exchange:
+        """One sending, with a lent pair: it is the exchange's from here on, or has been given back when this raises."""
+        try:
+            exchange = await self._send(outgoing.with_pair(pair))
+            try:
+                await self._read_ahead(exchange, outgoing)
+            except BaseException:
+                exchange.answer.close()
+                raise
+        except NotSent as error:
+            self._keeper.give_back()
+            raise _unreachable(error, outgoing) from None
+        except Lost as error:
+            self._keeper.give_back()
+            raise (outgoing.fault or _lost(str(error), error.kind, outgoing)) from None
+        except BaseException:
+            self._keeper.give_back()
+            raise
+        return exchange
+
+    async def _send(self, call: Call) -> Exchange:
+        started = perf_counter()
+        try:
+            answer = await self._upstream.send(call, self._place)
+        except Lost as error:
+            # A kept-alive connection that the broker was just closing: a read can do no harm twice.
+            if not (error.reused and error.kind == "reset" and call.method in SAFE):
+                raise
+            answer = await self._upstream.send(call, self._place)
+        return Exchange(answer, call.pair, seconds=perf_counter() - started)
+
+    async def _read_ahead(self, exchange: Exchange, outgoing: Outgoing) -> None:
+        """Read what is better known before the head goes on.
+
+        Small answers of known length: one write to the client, and a late failure is still a clean one. Of calls that
+        change something, whatever the length: half an answer to an order is no answer. Of a 401: it says what to do.
+        """
+        answer = exchange.answer
+        length = header_rules.content_length(answer.headers)
+        small = length is not None and length <= SMALL and not outgoing.streaming
+        if not has_body(outgoing.method, answer.status):
+            exchange.whole = True
+        elif small or outgoing.mutating or answer.status == HTTPStatus.UNAUTHORIZED:
+            exchange.start, exchange.whole = await answer.start(SMALL)
+        needle = exchange.pair.access_token.reveal().encode()
+        echoed = needle in exchange.start or any(needle in value for _, value in answer.headers)
+        if echoed:
+            log.error("an answer held the access token and was withheld", grant=self._place.grant)
+            raise _lost("the broker's answer held our access token and was withheld", "malformed", outgoing)
+
+
+def has_body(method: str, status: int) -> bool:
+    """Whether an answer has one at all (RFC 9110, section 6.4.1)."""
+    return method != "HEAD" and status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+
+
+def _says(exchange: Exchange, rules: Iterable[AnswerRule]) -> bool:
+    status, kind = exchange.answer.status, _header(exchange.answer.headers, b"content-type")
+    return any(rule.matches(status, kind, exchange.start) for rule in rules)
+
+
+def _header(headers: header_rules.Raw, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in headers if key.lower() == name), "")
+
+
+def _unreachable(error: NotSent, outgoing: Outgoing) -> Refusal:
+    detail = f"The broker could not be reached: {error}. Nothing was sent."
+    if outgoing.method in SAFE:
+        return Refusal("broker-unreachable", detail, status=502)
+    return Refusal("broker-unreachable", detail, status=503, retry_after=5)
+
+
+def _lost(reason: str, kind: str, outgoing: Outgoing) -> Refusal:
+    if outgoing.mutating or outgoing.method not in SAFE:
+        return Refusal(
+            "outcome-unknown",
+            f"The call was sent, but {reason}. It may have been executed: check your orders before you repeat it.",
+            fix="list your orders before sending this one again",
+        )
+    match kind:
+        case "timeout":
+            return Refusal("broker-timeout", f"The broker took too long: {reason}.")
+        case "malformed":
+            return Refusal("bad-answer", f"The broker's answer is unusable: {reason}.")
+        case _:
+            return Refusal("broker-unreachable", f"The broker did not answer: {reason}.", status=502)
+
+
+async def deliver(request: web.BaseRequest, exchange: Exchange, headers: header_rules.Text) -> web.StreamResponse:
+    """Pass status, headers and body on to the client as they come. The framing is ours.
+
+    Raises `ConnectionError` if client or broker leaves in the middle: the connection is cut then.
+    """
+    answer = exchange.answer
+    if exchange.whole:
+        response: web.StreamResponse = web.Response(status=answer.status, body=exchange.start)
+    else:
+        response = web.StreamResponse(status=answer.status)
+    _set_headers(response, headers)
+    length = header_rules.content_length(answer.headers)
+    if request.method == "HEAD" and length is not None:
+        response.headers["Content-Length"] = str(length)
+    elif not exchange.whole:
+        if length is not None:
+            response.content_length = length
+        else:
+            response.enable_chunked_encoding()
+    await response.prepare(request)
+    if not exchange.whole:
+        await _pump(request, exchange, response)
+    await response.write_eof()
+    return response
+
+
+def _set_headers(response: web.StreamResponse, headers: header_rules.Text) -> None:
+    response.headers.clear()
+    for name, value in headers:
+        response.headers.add(name, value)
+
+
+async def _pump(request: web.BaseRequest, exchange: Exchange, response: web.StreamResponse) -> None:
+    if exchange.start:
+        await response.write(exchange.start)
+    try:
+        async for chunk in exchange.answer.chunks():
+            await response.write(chunk)
+    except Lost:
+        # The head has gone: a cut connection is the only honest way to say that the body is not complete.
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionAbortedError("the broker's answer broke off") from None

@@ -1,0 +1,69 @@
+"""How long to wait after a failed redeem, and when to stop trying. Pure; times are boot times in seconds."""
+
+from collections import deque
+from collections.abc import Callable
+
+from proxy.tokens.grant import DAY, HOUR, backoff
+
+REFUSALS_TO_STOP = 12
+UNUSABLE_TO_STOP = 4
+UNUSABLE_PAUSE = 60.0
+
+
+class Patience:
+    """One grant's tries. `retry_at` is the time before which no redeem may start."""
+
+    def __init__(self, jitter: Callable[[], float]) -> None:
+        self._jitter = jitter
+        self.retry_at = 0.0
+        self.failures = 0
+        self._first_failure = 0.0
+        self._refusals = 0
+        self._unusable = 0
+        self._rotations: deque[float] = deque()
+
+    def failed(self, now: float, *, retry_after: float | None = None, refused: bool = False) -> None:
+        """A redeem brought nothing. `refused`: by a 403 or an unknown 4xx, as opposed to an outage."""
+        if self.failures == 0:
+            self._first_failure = now
+        self.failures += 1
+        self._refusals = self._refusals + 1 if refused else 0
+        wait = backoff(self.failures, now - self._first_failure, self._jitter)
+        self.retry_at = now + max(wait, min(retry_after or 0.0, HOUR))
+
+    def succeeded(self, now: float) -> None:
+        self.failures = self._refusals = 0
+        self.retry_at = 0.0
+        self._rotations.append(now)
+
+    def pair_usable(self) -> None:
+        self._unusable = 0
+
+    def pair_unusable(self, now: float) -> None:
+        """A redeem brought a refresh token, but nothing that may be served: an API server outside the pin, say."""
+        self._unusable += 1
+        self.retry_at = now + UNUSABLE_PAUSE
+
+    def rest(self, now: float) -> None:
+        """The grant has stopped: one try an hour."""
+        self.retry_at = now + HOUR
+
+    def reset(self) -> None:
+        """A person has looked at it: begin anew."""
+        self.retry_at = 0.0
+        self.failures = self._refusals = self._unusable = 0
+        self._rotations.clear()
+
+    @property
+    def refused_too_often(self) -> bool:
+        return self._refusals >= REFUSALS_TO_STOP
+
+    @property
+    def unusable_too_often(self) -> bool:
+        return self._unusable >= UNUSABLE_TO_STOP
+
+    def rotated_too_often(self, now: float, limit: int) -> bool:
+        """Whether `limit` rotations lie within the last 24 h; 0 is no limit."""
+        while self._rotations and now - self._rotations[0] > DAY:
+            self._rotations.popleft()
+        return 0 < limit <= len(self._rotations)

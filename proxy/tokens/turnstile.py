@@ -1,0 +1,54 @@
+"""Counts the calls that use a grant's token, holds new ones back while it is exchanged, and wakes who waits."""
+
+import asyncio
+
+
+class Turnstile:
+    """Of one grant. While it is not `open`, nobody may be lent a token."""
+
+    def __init__(self) -> None:
+        self.open = True
+        self._lent = 0
+        self._changed: asyncio.Future[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a pair is lent out."""
+        return self._lent > 0
+
+    def lend(self) -> None:
+        self._lent += 1
+
+    def give_back(self) -> None:
+        self._lent -= 1
+        if self._lent == 0 and not self.open:
+            self.tell()
+
+    def tell(self) -> None:
+        """Something changed: whoever waits looks again."""
+        changed, self._changed = self._changed, None
+        if changed is not None and not changed.done():
+            changed.set_result(None)
+
+    def reopen(self) -> None:
+        self.open = True
+        self.tell()
+
+    async def change(self, deadline: float) -> bool:
+        """Wait for the next `tell()` until `deadline` (loop time); False if it did not come."""
+        loop = asyncio.get_running_loop()
+        if self._changed is None:
+            self._changed = loop.create_future()
+        left = deadline - loop.time()
+        if left <= 0:
+            return False
+        # Not wait_for: whoever gives up must not cancel what the others wait for.
+        done, _ = await asyncio.wait((self._changed,), timeout=left)
+        return bool(done)
+
+    async def drain(self, seconds: float) -> None:
+        """Hold new calls back and wait, for at most `seconds`, until those in flight have ended."""
+        self.open = False
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self._lent and await self.change(deadline):
+            pass

@@ -1,0 +1,244 @@
+"""A gateway with everything behind it, short of the app: real sockets on both sides, the store in memory."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from proxy.brokers import Broker, Environment, Origin, load
+from proxy.clock import SystemClock
+from proxy.config import Tcp
+from proxy.config.document import parse_yaml
+from proxy.gate.browser import Hosts
+from proxy.gate.clients import Client, Keyring, digest, new_key
+from proxy.gateway import Door, Gateway, Mount, Policy
+from proxy.listener import Listener, open_listener
+from proxy.metrics import Metrics
+from proxy.relay.http import Relay
+from proxy.relay.upstream import Place, SessionUpstream
+from proxy.secret import Secret
+from proxy.simulator import ca
+from proxy.store.disk import MemoryDisk
+from proxy.store.memory import MemoryStore
+from proxy.store.sealing import Sealer
+from proxy.store.vault import Vault
+from proxy.tokens.book import Book
+from proxy.tokens.grant import Grant, TokenPair
+from proxy.tokens.journal import Journal
+from proxy.tokens.keeper import Keeper
+from proxy.tokens.oauth import RawAnswer
+from tests.wire import Reply, ScriptedBroker, connected
+
+DEFINITION = """
+title: Lab
+scopes: {read: Looking, trade: Placing orders}
+environments:
+  here: {token_url: "https://127.0.0.1:1/oauth2/token", api_hosts: ["127.0.0.1:*"], min_life: 1, renew_cooldown: 0}
+kills_old_token: true
+refresh_token_life: 259200
+dead_token: [{status: 400, text: Bad Request}]
+token_refused: [{status: 401, json: {code: 1017}}]
+header_missing: [{status: 401, json: {code: 1014}}]
+refusal_proves_nonexecution: true
+emulated_token_path: /oauth2/token
+add_headers: [idempotency-key]
+params: {order: "[0-9]{1,9}"}
+rows:
+  - {id: accounts, method: GET, path: /v1/accounts, scope: read}
+  - {id: accounts_head, method: HEAD, path: /v1/accounts, scope: read}
+  - {id: feed, method: GET, path: /v1/feed, scope: read, streaming: true}
+  - {id: find, method: POST, path: /v1/find, scope: read, body_without: [stream]}
+  - {id: upload, method: POST, path: /v1/upload, scope: read}
+  - {id: document, method: POST, path: /v1/document, scope: read, max_body: 100000}
+  - {id: order_new, method: POST, path: /v1/orders, scope: trade, mutating: true}
+  - {id: order_change, method: PUT, path: "/v1/orders/{order}", scope: trade, mutating: true}
+  - {id: order_cancel, method: DELETE, path: "/v1/orders/{order}", scope: trade, mutating: true}
+"""
+REFUSED = {"code": 1017, "message": "Access token is invalid"}
+
+
+# One certificate authority for the whole run, made outside of any event loop.
+_DIRECTORY = TemporaryDirectory(prefix="brd-ca-")
+TRUST = ca.create(Path(_DIRECTORY.name), now=SystemClock().now().wall)
+CA_FILE = str(TRUST.ca_file)
+
+
+class CountingKeeper(Keeper):
+    """Knows how many of its pairs are lent."""
+
+    lent = 0
+
+    async def take(self) -> TokenPair:
+        pair = await super().take()
+        self.lent += 1
+        return pair
+
+    def give_back(self) -> None:
+        self.lent -= 1
+        super().give_back()
+
+
+def access_token(generation: int) -> str:
+    """The access token of a generation, as `Desk` issues them."""
+    return f"access-token-of-generation-{generation}"
+
+
+@dataclass
+class Desk:
+    """A token endpoint that always has a next pair; `answers` come first."""
+
+    port: int
+    refreshes: int = 0
+    answers: list[RawAnswer] = field(default_factory=list)
+
+    async def refresh(self, refresh_token: Secret) -> RawAnswer:
+        self.refreshes += 1
+        if self.answers:
+            return self.answers.pop(0)
+        generation = int(refresh_token.reveal().rpartition("-")[2]) + 1
+        pair = {
+            "access_token": access_token(generation),
+            "api_server": f"https://127.0.0.1:{self.port}/",
+            "expires_in": 1800,
+            "refresh_token": f"refresh-{generation}",
+            "token_type": "Bearer",
+        }
+        return RawAnswer(200, "application/json", json.dumps(pair).encode())
+
+
+@dataclass
+class Lab:
+    """One gateway, one mount (`lab`), one client (`bot`) with its key, one scripted broker."""
+
+    gateway: Gateway
+    metrics: Metrics
+    listener: Listener
+    door: Door
+    broker: ScriptedBroker
+    desk: Desk
+    keeper: CountingKeeper
+    environment: Environment
+    mount: Mount
+    key: str
+    upstream: SessionUpstream
+
+    @property
+    def port(self) -> int:
+        assert isinstance(self.listener.bound, Tcp)
+        return self.listener.bound.port
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def lent(self) -> int:
+        """Pairs that were lent and not given back."""
+        return self.keeper.lent
+
+    def connect(self) -> Any:
+        return connected("127.0.0.1", self.port)
+
+    def request(
+        self, method: str, target: str, *headers: str, body: bytes | None = None, host: str = "", key: str | None = None
+    ) -> bytes:
+        """A request in bytes, with Host and, unless `key` is empty, the client key."""
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {host or self.host}"]
+        if key != "":
+            lines.append(f"Authorization: Bearer {key or self.key}")
+        lines += headers
+        if body is not None:
+            lines.append(f"Content-Length: {len(body)}")
+        return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + (body or b"")
+
+    async def call(self, method: str, target: str, *headers: str, **options: Any) -> Reply:
+        """One request on a connection of its own."""
+        async with self.connect() as wire:
+            await wire.send(self.request(method, target, *headers, **options))
+            reply: Reply = await wire.reply(method=method)
+            return reply
+
+    def change(self, **fields: Any) -> None:
+        """Replace fields of the policy."""
+        self.gateway.policy = replace(self.gateway.policy, **fields)
+
+    def change_mount(self, **fields: Any) -> None:
+        self.mount = replace(self.mount, **fields)
+        self.change(mounts={"lab": self.mount})
+
+
+def definition(extra: str = "") -> Broker:
+    return load(parse_yaml(DEFINITION + extra, "lab.yaml"), "lab")
+
+
+@asynccontextmanager
+async def running(
+    *,
+    root: bool = False,
+    scopes: tuple[str, ...] = ("read", "trade"),
+    total: float = 5.0,
+    idle: float = 5.0,
+    clients: dict[str, dict[str, frozenset[str]]] | None = None,
+    open_to_all: bool = False,
+    broker: Broker | None = None,
+    cooldown: float = 0.0,
+) -> AsyncIterator[Lab]:
+    """A lab that is logged in: generation 1. `root` serves the mount at the root; `idle` and `total` are seconds."""
+    scripted = ScriptedBroker(TRUST.tls)
+    await scripted.start()
+    known = broker or definition()
+    environment = replace(known.environments["here"], renew_cooldown=cooldown, ca_file=CA_FILE)
+    clock = SystemClock()
+    sealer = Sealer(b"k" * 32, "lab")
+    vault = Vault(MemoryStore(), sealer)
+    now = clock.now().wall
+    await Book("lab", vault).write(
+        Grant(
+            "lab",
+            generation=1,
+            lineage="l",
+            refresh_token=Secret("refresh-1"),
+            access_token=Secret(access_token(1)),
+            origin=Origin("127.0.0.1", scripted.port),
+            refreshed=now,
+            expires=now + 1800,
+            life=1800,
+        )
+    )
+    journal = await Journal.open(Path("/state/journal"), sealer, files=MemoryDisk())
+    desk = Desk(scripted.port)
+    keeper = CountingKeeper(
+        "lab", broker=known, environment=environment, vault=vault, journal=journal, endpoint=desk, clock=clock
+    )
+    await keeper.start()
+    upstream, metrics = SessionUpstream(), Metrics()
+    place = Place("lab", environment.api_hosts, CA_FILE, allow_private=True, total=total, idle=idle)
+    relay = Relay(broker=known, place=place, keeper=keeper, upstream=upstream)
+    mount = Mount("lab", known, frozenset(scopes), relay, "bearerd/test", frozenset({b"idempotency-key"}))
+    rights = clients if clients is not None else {"bot": {"lab": frozenset({"read", "trade"})}}
+    members = {name: Client(name, rights[name]) for name in rights}
+    key = new_key(lambda count: bytes(range(count))).reveal()
+    keyring = Keyring({digest(key): name for name in rights}, members, open_to_all=open_to_all)
+    metrics.allow(
+        mounts=["lab"], clients=[*rights, "local"], templates={row.path for row in known.table.rows}, grants=["lab"]
+    )
+    gateway = Gateway(Policy({"lab": mount}, keyring, 1 << 20, 100), metrics, clock)
+    door = Door(None, "lab" if root else None)
+
+    def greet(listener: Listener) -> None:
+        door.hosts = Hosts(listener.names)
+
+    listener = await open_listener(
+        Tcp("127.0.0.1", 0), lambda _listener, request: gateway.handle(door, request), grace=0.1, greet=greet
+    )
+    try:
+        yield Lab(gateway, metrics, listener, door, scripted, desk, keeper, environment, mount, key, upstream)
+    finally:
+        await listener.close()
+        await keeper.close()
+        await upstream.close()
+        await journal.close()
+        await scripted.stop()

@@ -1,0 +1,217 @@
+"""Which headers cross, each way."""
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.brokers import Origin
+from proxy.errors import Refusal
+from proxy.relay.headers import TO_BROKER, Raw, check, content_length, request_id, to_broker, to_client
+
+ORIGIN = Origin("api01.iq.questrade.com", 443)
+OURS_OUT = [("User-Agent", "bearerd/1"), ("Via", "1.1 bearerd"), ("X-Request-Id", "r1")]
+OURS_IN = [("Server", "bearerd"), ("Via", "1.1 bearerd"), ("X-Content-Type-Options", "nosniff"), ("X-Request-Id", "r1")]
+
+_names = st.text(string.ascii_letters + string.digits + "-", min_size=1, max_size=20).map(str.encode)
+_values = st.text(string.printable[:95], max_size=20).map(str.encode)
+_headers = st.lists(st.tuples(_names, _values), max_size=8)
+
+
+def outward(*headers: tuple[bytes, bytes], also: frozenset[bytes] = frozenset()) -> list[tuple[str, str]]:
+    """What of these goes to the broker, less our own."""
+    sent = to_broker(headers, also=also, user_agent="bearerd/1", request_id="r1")
+    assert OURS_OUT == sent[-3:]
+    return sent[:-3]
+
+
+def inward(*headers: tuple[bytes, bytes], origin: Origin = ORIGIN) -> list[tuple[str, str]]:
+    """What of these goes to the client, less our own."""
+    sent = to_client(headers, origin=origin, mount_url="http://127.0.0.1:8080/questrade", request_id="r1")
+    assert OURS_IN == sent[-4:]
+    return sent[:-4]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Authorization", "authorization", "Cookie", "location", "X-Forwarded-For", "X-Forwarded-Host", "Forwarded",
+        "X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override", "X-HTTP-Method", "Range", "TE", "Expect",
+        "Proxy-Authorization", "Proxy-Connection", "APCA-API-KEY-ID", "APCA-API-SECRET-KEY", "X-Api-Key", "Host",
+        "Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "Upgrade", "Origin", "Referer",
+        "User-Agent", "Via", "X-Request-Id", "Sec-Fetch-Site", "Trailer", "X-Anything",
+    ],
+)  # fmt: skip
+def test_what_is_not_on_the_list_stays_here(name: str) -> None:
+    """The client's credentials first of all."""
+    assert [] == outward((name.encode(), b"a value"))
+
+
+@pytest.mark.parametrize("name", sorted(TO_BROKER - {b"accept-encoding"}))
+def test_what_is_on_the_list_goes_as_it_came(name: bytes) -> None:
+    """Spelling and value of the client; repeated ones stay repeated."""
+    spelt = name.title()
+    assert [(spelt.decode(), "a, b"), (spelt.decode(), "c")] == outward((spelt, b"a, b"), (spelt, b"c"))
+
+
+def test_a_definition_may_add_headers() -> None:
+    """Idempotency keys are some brokers' own."""
+    assert [("Idempotency-Key", "7")] == outward((b"Idempotency-Key", b"7"), also=frozenset({b"idempotency-key"}))
+
+
+def test_what_connection_names_is_dropped() -> None:
+    """In any case and with blanks; our own headers are not reached by it."""
+    named = (b"Connection", b"close, ACCEPT ,user-agent, via,x-request-id")
+    assert [("Accept-Language", "en")] == outward(named, (b"Accept", b"*/*"), (b"Accept-Language", b"en"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        (b"gzip, deflate, br, zstd", "gzip, deflate, br"),
+        (b"gzip;q=1.0, identity; q=0.5, *;q=0", "gzip;q=1.0, identity; q=0.5"),
+        (b"gzip ; q=0.123", "gzip ; q=0.123"),
+        (b"gzip;q=2", None),
+        (b"zstd, x-gzip", None),
+        (b"*", None),
+        (b"", None),
+    ],
+)
+def test_only_encodings_that_we_know_are_asked_for(asked: bytes, sent: str | None) -> None:
+    """If none is left, the header goes too."""
+    assert ([("Accept-Encoding", sent)] if sent else []) == outward((b"Accept-Encoding", asked))
+
+
+@given(_headers)
+def test_nothing_else_ever_goes_out(headers: Raw) -> None:
+    """Whatever a client sends, names on the wire are on the list or ours, and none is a credential."""
+    names = {name.lower().encode() for name, _ in outward(*headers)}
+    assert names <= TO_BROKER
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Connection", "Keep-Alive", "Proxy-Authenticate", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Set-Cookie",
+        "Access-Control-Allow-Origin", "access-control-expose-headers", "Alt-Svc", "Strict-Transport-Security",
+        "Clear-Site-Data", "WWW-Authenticate", "Refresh", "Report-To", "Reporting-Endpoints", "NEL", "Server", "Via",
+        "Content-Length", "Proxy-Status", "X-Content-Type-Options",
+    ],
+)  # fmt: skip
+def test_what_belongs_to_the_connection_or_the_browser_does_not_come_in(name: str) -> None:
+    """A broker's page must leave nothing in a browser, and its framing is not ours."""
+    assert [] == inward((name.encode(), b"x"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After", "Content-Encoding", "Content-Type", "Date", "ETag",
+        "Cache-Control", "Last-Modified", "X_Odd_Name",
+    ],
+)  # fmt: skip
+def test_everything_else_comes_in_unchanged(name: str) -> None:
+    """Rate limits and Retry-After first of all; repeated ones stay repeated."""
+    assert [(name, "1"), (name, "2")] == inward((name.encode(), b"1"), (name.encode(), b"2"))
+
+
+def test_what_the_brokers_connection_names_is_dropped() -> None:
+    """Hop-by-hop headers of its own making too; ours are not reached by it."""
+    assert [("ETag", "x")] == inward((b"Connection", b"x-hop, via, server"), (b"X-Hop", b"1"), (b"ETag", b"x"))
+
+
+@pytest.mark.parametrize("value", [b"caf\xc3\xa9", b"a\x00b", b"a\x7f", b"a\rb"])
+def test_values_beyond_ascii_are_dropped(value: bytes) -> None:
+    """They would be cut off or split when they are sent on."""
+    assert [] == inward((b"X-Note", value))
+
+
+def test_the_brokers_request_id_is_kept_beside_ours() -> None:
+    """Its support asks for it; ours is in the logs here."""
+    assert [("X-Broker-Request-Id", "b-1")] == inward((b"X-Request-ID", b"b-1"))
+
+
+@pytest.mark.parametrize("kind", [b"text/html", b"Text/HTML; charset=utf-8", b"application/xhtml+xml"])
+def test_a_page_is_put_into_a_sandbox(kind: bytes) -> None:
+    """A broker's error page must not run as our origin."""
+    assert [("Content-Type", kind.decode()), ("Content-Security-Policy", "sandbox")] == inward((b"Content-Type", kind))
+
+
+@pytest.mark.parametrize(
+    ("location", "seen"),
+    [
+        (b"https://api01.iq.questrade.com/v1/x?a=%3A", "http://127.0.0.1:8080/questrade/v1/x?a=%3A"),
+        (b"/v1/x", "http://127.0.0.1:8080/questrade/v1/x"),
+        (b"https://api01.iq.questrade.com.evil.example/", None),
+        (b"https://api01.iq.questrade.com@evil.example/", None),
+        (b"https://api01.iq.questrade.com:444/", None),
+        (b"http://api01.iq.questrade.com/v1/x", None),
+        (b"//evil.example/v1/x", None),
+        (b"v1/x", None),
+        (b"javascript:alert(1)", None),
+    ],
+)
+def test_a_location_is_rewritten_or_dropped(location: bytes, seen: str | None) -> None:
+    """Only what stays on the broker's own origin can be followed, and then through us."""
+    assert ([("Location", seen)] if seen else []) == inward((b"Location", location))
+
+
+def test_a_location_with_a_port_is_held_against_the_port() -> None:
+    """Simulators and labs have ports."""
+    assert [("Location", "http://127.0.0.1:8080/questrade/v1")] == inward(
+        (b"Location", b"https://127.0.0.1:9443/v1"), origin=Origin("127.0.0.1", 9443)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (b"X_Api_Key", b"a"),
+        (b"X Y", b"a"),
+        (b"X-Name", b"caf\xe9"),
+        (b"X-Name", b"a\x00"),
+        (b"Transfer-Encoding", b"gzip, chunked"),
+        (b"transfer-encoding", b"identity"),
+        (b"Upgrade", b"websocket"),
+        (b"Upgrade", b"h2c, websocket"),
+    ],
+)
+def test_a_header_that_could_be_read_in_two_ways_is_refused(name: bytes, value: bytes) -> None:
+    """400, and the refusal quotes nothing of it."""
+    with pytest.raises(Refusal) as refused:
+        check([(b"Host", b"x"), (name, value)])
+    assert ("bad-request", True) == (refused.value.kind.name, refused.value.close)
+    assert value.decode("latin-1") not in refused.value.detail.replace(" a ", " ").split()
+
+
+@pytest.mark.parametrize("value", [b"100-continue", b"100-Continue "])
+def test_expect_continue_is_known(value: bytes) -> None:
+    """As are chunked bodies, and an offer of h2c that may be ignored."""
+    check([(b"Expect", value), (b"Transfer-Encoding", b"Chunked"), (b"Upgrade", b"h2c"), (b"X-Tab", b"a\tb")])
+
+
+def test_any_other_expectation_is_417() -> None:
+    """In our own words, not the client's."""
+    with pytest.raises(Refusal) as refused:
+        check([(b"Expect", b"<script>")])
+    assert "expectation-failed" == refused.value.kind.name
+    assert "script" not in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    ("values", "length"),
+    [([b"0"], 0), ([b"12"], 12), ([b"12", b" 12"], 12), ([b"12", b"13"], None), ([b"+1"], None), ([b"1_0"], None),
+     ([b"\xb2"], None), ([b""], None), ([], None), ([b"9" * 16], None)],
+)  # fmt: skip
+def test_content_length_is_one_plain_number(values: list[bytes], length: int | None) -> None:
+    """Anything else is no length."""
+    assert length == content_length([(b"Content-Length", value) for value in values])
+
+
+@pytest.mark.parametrize(
+    ("value", "taken"), [(b"abc-1._Z", True), (b"x" * 64, True), (b"x" * 65, False), (b"a b", False), (b"", False)]
+)
+def test_a_plain_request_id_is_the_clients_own(value: bytes, taken: bool) -> None:
+    """Another one is not repeated into logs and answers."""
+    assert (value.decode() if taken else "fresh") == request_id([(b"X-Request-Id", value)], "fresh")

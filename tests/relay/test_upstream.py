@@ -1,0 +1,253 @@
+"""Where a bearer may go, and over which connections."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from proxy.brokers import HostPattern, Origin
+from proxy.clock import Now
+from proxy.errors import Refusal
+from proxy.outbound import Lost, NotSent
+from proxy.relay import upstream as module
+from proxy.relay.upstream import Call, Place, SessionUpstream, Upload
+from proxy.secret import Secret
+from proxy.tokens.grant import TokenPair
+from tests.lab import CA_FILE, TRUST
+from tests.wire import ScriptedBroker, Visit, accept, answer, reset
+
+ANYWHERE = Place("g", (HostPattern.parse("127.0.0.1:*"),), CA_FILE, allow_private=True, total=2, idle=2)
+
+
+@asynccontextmanager
+async def brokers(count: int = 1) -> AsyncIterator[tuple[SessionUpstream, list[ScriptedBroker]]]:
+    """An upstream, and brokers to send to."""
+    upstream, found = SessionUpstream(), [ScriptedBroker(TRUST.tls) for _ in range(count)]
+    for broker in found:
+        await broker.start()
+    try:
+        yield upstream, found
+    finally:
+        await upstream.close()
+        for broker in found:
+            await broker.stop()
+
+
+def call(broker: ScriptedBroker, **fields: object) -> Call:
+    origin = Origin("127.0.0.1", broker.port)
+    pair = TokenPair(1, Secret("the-bearer"), origin, Now(9e9, 9e9), 1800)
+    plain = Call("GET", b"/v1/x", [("Accept", "*/*"), ("User-Agent", "b/1")], pair, mutating=False)
+    return replace(plain, **fields)  # type: ignore[arg-type]
+
+
+async def fetch(upstream: SessionUpstream, wanted: Call, place: Place = ANYWHERE) -> bytes:
+    """One whole exchange: the body of the answer."""
+    found = await upstream.send(wanted, place)
+    body, whole = await found.start(1 << 20)
+    assert whole
+    found.close()
+    return body
+
+
+async def test_nothing_is_added_to_a_call() -> None:
+    """Host, the headers that were given, and one Authorization: ours, even if another was smuggled in."""
+    async with brokers() as (upstream, (broker,)):
+        headers = [("Accept", "*/*"), ("authorization", "Bearer theirs"), ("Authorization", "Basic theirs")]
+        await fetch(upstream, call(broker, headers=headers))
+
+        (visit,) = broker.visits
+        host = ("Host", f"127.0.0.1:{broker.port}")
+        assert [host, ("Accept", "*/*"), ("Authorization", "Bearer the-bearer")] == visit.headers
+
+
+@pytest.mark.parametrize(
+    "target",
+    [b"/v1/x?", b"/v1/x?a=%3A%2B%2c&b=+&b=;&&=&c", b"/v1/a,b:c@d/e", b"/v1/BTC%2FUSD?x=[]{}|^`\"<>'", b"/?#"[:2]],
+)
+async def test_the_target_is_sent_byte_for_byte(target: bytes) -> None:
+    """Nothing is quoted, unquoted, sorted or dropped."""
+    async with brokers() as (upstream, (broker,)):
+        await fetch(upstream, call(broker, target=target))
+
+        assert b"GET " + target + b" HTTP/1.1" == broker.visits[0].line
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "framing"),
+    [("POST", b"", ["0"]), ("POST", b"{}", ["2"]), ("GET", None, []), ("DELETE", b"{}", ["2"])],
+)
+async def test_a_whole_body_has_its_length(method: str, body: bytes | None, framing: list[str]) -> None:
+    """And no Content-Type that nobody gave it."""
+    async with brokers() as (upstream, (broker,)):
+        await fetch(upstream, call(broker, method=method, body=body, mutating=method != "GET"))
+
+        (visit,) = broker.visits
+        assert (framing, [], body or b"") == (visit.all("Content-Length"), visit.all("Content-Type"), visit.body)
+
+
+async def test_a_bearer_does_not_leave_for_an_origin_outside_the_pin() -> None:
+    """The last look before it is written: not a connection is opened."""
+    async with brokers() as (upstream, (broker,)):
+        with pytest.raises(AssertionError, match="outside the pin"):
+            await upstream.send(call(broker), replace(ANYWHERE, api_hosts=(HostPattern.parse("127.0.0.1:1"),)))
+        with pytest.raises(AssertionError, match="outside the pin"):
+            await upstream.send(call(broker), replace(ANYWHERE, api_hosts=()))
+
+        assert 0 == broker.connections
+
+
+async def test_reads_share_a_warm_connection() -> None:
+    """One after the other they need one; orders have a fresh one each, which is closed behind them."""
+    async with brokers() as (upstream, (broker,)):
+        for _ in range(3):
+            await fetch(upstream, call(broker))
+        assert 1 == broker.connections
+
+        for _ in range(2):
+            await fetch(upstream, call(broker, method="POST", body=b"", mutating=True))
+        assert 3 == broker.connections
+        assert ["close"] == broker.visits[-1].all("Connection")
+
+
+async def test_connections_are_shared_by_nobody_else() -> None:
+    """Another grant, another origin, another trust: each has its own."""
+    async with brokers(2) as (upstream, (one, two)):
+        await fetch(upstream, call(one))
+        await fetch(upstream, call(one), replace(ANYWHERE, grant="other"))
+        await fetch(upstream, call(two))
+
+        assert (2, 1) == (one.connections, two.connections)
+
+
+async def test_trust_that_was_taken_back_is_not_used_on() -> None:
+    """After a reload without the lab's CA, its warm connections serve nobody."""
+    async with brokers() as (upstream, (broker,)):
+        await fetch(upstream, call(broker))
+
+        with pytest.raises(NotSent, match="not trusted"):
+            await upstream.send(call(broker), replace(ANYWHERE, ca_file=None))
+
+
+async def test_first_calls_that_come_together_make_one_pool() -> None:
+    """None is left open behind the others' backs."""
+    async with brokers() as (upstream, (broker,)):
+        await asyncio.gather(*(fetch(upstream, call(broker)) for _ in range(8)))
+
+        assert 1 == len(upstream._pools)
+
+
+async def test_a_pool_with_a_call_out_is_never_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit it is the idle ones that go."""
+    monkeypatch.setattr(module, "POOLS", 1)
+    going = asyncio.Event()
+
+    async def slow(visit: Visit) -> None:
+        await going.wait()
+        await accept(visit)
+
+    async with brokers(5) as (upstream, found):
+        found[0].script = [slow]
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(fetch(upstream, call(found[0])))
+            await asyncio.sleep(0.05)
+            for broker in found[1:]:
+                await fetch(upstream, call(broker))
+            assert 2 == len(upstream._pools)
+            going.set()
+        assert b'{"ok": true}' == first.result()
+
+        await fetch(upstream, call(found[4]))
+        assert 1 == found[4].connections
+
+
+async def test_a_lost_answer_says_whether_its_connection_had_been_used_before() -> None:
+    """Only then may the broker just have been closing it."""
+
+    async def cut(visit: Visit) -> None:
+        reset(visit.writer)
+
+    async with brokers() as (upstream, (broker,)):
+        broker.script = [accept, cut, cut]
+        await fetch(upstream, call(broker))
+        for expected in (True, False):
+            with pytest.raises(Lost) as lost:
+                await upstream.send(call(broker), ANYWHERE)
+            assert (expected, "reset") == (lost.value.reused, lost.value.kind)
+
+
+async def test_start_reads_no_more_than_it_is_asked_for() -> None:
+    """And says whether that was all; the rest comes in chunks."""
+
+    async def step(visit: Visit) -> None:
+        await visit.write(answer(200, b"0123456789"))
+
+    async with brokers() as (upstream, (broker,)):
+        broker.script = [step]
+        found = await upstream.send(call(broker), ANYWHERE)
+        assert (b"0123", False) == await found.start(4)
+        assert b"456789" == b"".join([chunk async for chunk in found.chunks()])
+        found.close()
+
+
+async def test_an_upload_that_is_refused_is_remembered() -> None:
+    """The connection is lost for everybody; `fault` says why."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"some"
+        raise Refusal("slow-request", "too slow")
+
+    async with brokers() as (upstream, (broker,)):
+        upload = Upload(pieces(), 100)
+        with pytest.raises(Lost):
+            await upstream.send(call(broker, method="POST", body=upload), ANYWHERE)
+
+        assert upload.fault is not None
+        assert "slow-request" == upload.fault.kind.name
+
+
+async def test_an_egress_proxy_sees_no_bearer() -> None:
+    """It is asked for a tunnel, and only what comes out of its far end speaks TLS and HTTP."""
+    asked: list[bytes] = []
+
+    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        host, _, port = asked[0].split(b" ")[1].decode().rpartition(":")
+        far_reader, far_writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+
+        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            while data := await source.read(65_536):
+                sink.write(data)
+            sink.close()
+
+        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer), return_exceptions=True)
+
+    async with brokers() as (upstream, (broker,)):
+        proxy = await asyncio.start_server(tunnel, "127.0.0.1", 0)
+        egress = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+        assert b'{"ok": true}' == await fetch(upstream, call(broker), replace(ANYWHERE, egress=egress))
+        await upstream.close()
+        proxy.close()
+
+        (head,) = asked
+        assert head.startswith(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n" % broker.port)
+        assert b"the-bearer" not in head
+
+
+async def test_a_proxy_of_the_environment_is_never_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the configuration may send a bearer through somebody."""
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with brokers() as (upstream, (broker,)):
+        assert b'{"ok": true}' == await fetch(upstream, call(broker))
+
+
+def test_a_call_shows_nothing_of_itself() -> None:
+    """Its repr holds no target, header, body or token."""
+    pair = TokenPair(1, Secret("the-bearer"), Origin("h", 443), Now(0, 0), 1)
+    shown = repr(Call("POST", b"/v1/x?k=canary", [("A", "canary")], pair, mutating=True, body=b"canary"))
+
+    assert "canary" not in shown
+    assert "the-bearer" not in shown

@@ -1,0 +1,381 @@
+"""The shape of the house, held by reading its syntax trees: who may import whom, and what nobody may write.
+
+Each checker takes the folder of the package and answers with what is wrong, one line each. The last test plants one
+fault of every kind in a tree of its own and sees it found.
+"""
+
+import ast
+import graphlib
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "proxy"
+
+# A room is a file or folder of the package. Lower never imports upper.
+LAYERS = {
+    "secret": 0, "clock": 0, "errors": 0, "spans": 0,
+    "gate": 1, "config": 1, "logs": 1, "metrics": 1,
+    "brokers": 2, "store": 2, "outbound": 2,
+    "tokens": 3, "relay": 3, "audit": 3, "clientkeys": 3, "settings": 3,
+    "gateway": 4, "intake": 4, "emulation": 4, "listener": 4, "console": 4, "admin": 4, "custody": 4,
+    "operations": 5, "app": 5, "simulator": 5,
+    "cli": 6,
+    "__main__": 7,
+}  # fmt: skip
+
+# Rooms that may import less than their layer would let them.
+MAY_IMPORT = {
+    "gate": {"secret", "errors"},
+    "store": {"secret", "clock", "errors"},
+    "simulator": {"brokers", "secret", "errors"},
+}
+
+# Who holds a strong reference to tasks of its own, and looks at how they end: a grant's flight, the store's watcher.
+SUPERVISORS = ("tokens/keeper.py", "app.py")
+
+# Modules that only these rooms may import.
+SEEN_BY = {
+    "proxy.simulator": {"cli"},
+    "proxy.store.sqlite": {"custody"},
+    "proxy.store.memory": {"app"},
+}
+
+# Every import from outside the standard library, and sqlite3, with the files that may have it.
+OWNERS = {
+    "aiohttp": [
+        "outbound.py", "tokens/*", "relay/*", "listener.py", "intake.py", "gateway.py", "emulation.py", "console/*",
+        "admin.py", "app.py", "cli/*", "simulator/*",
+    ],
+    "click": ["cli.py", "cli/*"],
+    "cryptography": ["store/sealing.py", "store/keys.py", "simulator/ca.py"],
+    "jinja2": ["console/*"],
+    "multidict": ["relay/*", "gateway.py", "console/*", "simulator/*"],
+    "prometheus_client": ["metrics.py", "console/*"],
+    "pydantic": ["config/*"],
+    "pydantic_core": ["config/*"],
+    "sqlite3": ["store/sqlite.py"],
+    "structlog": ["logs.py"],
+    "yaml": ["config/*"],
+    "yarl": ["outbound.py", "tokens/oauth.py", "relay/*"],
+}  # fmt: skip
+
+# Decisions: no socket, no clock, no machine.
+PURE = ["gate/*", "tokens/grant.py", "relay/headers.py", "brokers/questrade.py"]
+IMPURE = {
+    "aiohttp",
+    "asyncio",
+    "os",
+    "pathlib",
+    "random",
+    "secrets",
+    "socket",
+    "ssl",
+    "subprocess",
+    "threading",
+    "time",
+}
+
+# Files whose tests live under another name. The list only shrinks.
+TESTED_ELSEWHERE = {
+    "__main__.py": "tests/test_cli.py",
+    "store/__init__.py": "tests/store/test_contract.py",
+}
+
+HABITS = {"base", "common", "helper", "helpers", "manager", "misc", "util", "utils"}
+SESSION_SETTINGS = {
+    "trust_env": "False",
+    "auto_decompress": "False",
+    "raise_for_status": "False",
+    "cookie_jar": "DummyCookieJar()",
+    "middlewares": "never_send_again",
+}
+HTTP_CALLS = {"request", "get", "post", "put", "patch", "delete", "head", "options"}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file of the package: `name` is its path in the package, `module` its dotted name."""
+
+    name: str
+    module: str
+    tree: ast.Module
+
+    @property
+    def room(self) -> str:
+        return _room(self.module)
+
+    def at(self, node: ast.AST, problem: str) -> str:
+        return f"proxy/{self.name}:{getattr(node, 'lineno', 1)}: {problem}"
+
+    def calls(self) -> Iterator[ast.Call]:
+        return (node for node in ast.walk(self.tree) if isinstance(node, ast.Call))
+
+
+def read(package: Path) -> list[Source]:
+    files = sorted(package.rglob("*.py"))
+    names = [file.relative_to(package).as_posix() for file in files]
+    dotted = [name.removesuffix(".py").removesuffix("__init__").strip("/").replace("/", ".") for name in names]
+    return [
+        Source(name, f"proxy.{module}".rstrip("."), ast.parse(file.read_text("utf-8")))
+        for file, name, module in zip(files, names, dotted, strict=True)
+    ]
+
+
+def imports(source: Source, modules: set[str]) -> Iterator[tuple[ast.AST, str]]:
+    """Every module that is imported, late imports too. `from proxy.gate import target` names `proxy.gate.target`."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            origin = "." * node.level + (node.module or "")
+            submodules = {f"{origin}.{alias.name}" for alias in node.names} & modules
+            yield from ((node, name) for name in submodules or {origin})
+
+
+def inner_imports(package: Path) -> Iterator[tuple[Source, ast.AST, str]]:
+    sources = read(package)
+    modules = {source.module for source in sources}
+    for source in sources:
+        for node, name in imports(source, modules):
+            if name.split(".")[0] == "proxy" or name.startswith("."):
+                yield source, node, name
+
+
+def upward_imports(package: Path) -> Iterator[str]:
+    yield from (
+        f"proxy/{source.name}:1: {source.room} has no layer"
+        for source in read(package)
+        if source.room not in {"", *LAYERS}
+    )
+    for source, node, name in inner_imports(package):
+        room = _room(name)
+        if source.room == room and room:
+            continue
+        allowed = MAY_IMPORT.get(
+            source.room, {other for other in LAYERS if LAYERS[other] <= LAYERS.get(source.room, -1)}
+        )
+        if room not in allowed and name != "proxy":  # the package itself: the map and the version, no code
+            yield source.at(node, f"{source.room or 'the package'} may not import {name}")
+
+
+def private_imports(package: Path) -> Iterator[str]:
+    for source, node, name in inner_imports(package):
+        for module, rooms in SEEN_BY.items():
+            inside = source.module.startswith(module)
+            if (name == module or name.startswith(f"{module}.")) and not inside and source.room not in rooms:
+                yield source.at(node, f"only {' and '.join(rooms)} may import {module}")
+
+
+def cycles(package: Path) -> Iterator[str]:
+    modules: dict[str, set[str]] = {}
+    rooms: dict[str, set[str]] = {}
+    for source, _, name in inner_imports(package):
+        modules.setdefault(source.module, set()).add(name)
+        if source.room != _room(name):
+            rooms.setdefault(source.room, set()).add(_room(name))
+    for graph in (modules, rooms):
+        try:
+            graphlib.TopologicalSorter(graph).prepare()
+        except graphlib.CycleError as error:
+            yield "a cycle: " + " → ".join(reversed(error.args[1]))
+
+
+def foreign_imports(package: Path) -> Iterator[str]:
+    for source in read(package):
+        for node, name in imports(source, set()):
+            top = name.split(".")[0]
+            if top in OWNERS and not _matches(source.name, OWNERS[top]):
+                yield source.at(node, f"{top} belongs to {', '.join(OWNERS[top])}")
+            elif top not in OWNERS and top not in sys.stdlib_module_names and top not in {"proxy", ""}:
+                yield source.at(node, f"{top} has no owner")
+
+
+def impure_decisions(package: Path) -> Iterator[str]:
+    for source in read(package):
+        for node, name in imports(source, set()):
+            if _matches(source.name, PURE) and name.split(".")[0] in IMPURE:
+                yield source.at(node, f"pure code may not import {name}")
+
+
+def untested_files(package: Path) -> Iterator[str]:
+    """`gate/target.py` → `tests/gate/test_target.py`; a package's own code → `tests/brokers/test_brokers.py`."""
+    for source in read(package):
+        if not any(
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) for node in source.tree.body
+        ):
+            continue
+        path = Path(source.name)
+        stem = path.parent.name if path.stem == "__init__" else path.stem
+        expected = TESTED_ELSEWHERE.get(source.name, f"tests/{(path.parent / f'test_{stem}.py').as_posix()}")
+        if not (package.parent / expected).exists():
+            yield f"proxy/{source.name}:1: no {expected}"
+
+
+def loose_tasks(package: Path) -> Iterator[str]:
+    """Tasks are made by a TaskGroup of the same file, or by the keeper, which holds its flights and sees them end."""
+    for source in read(package):
+        groups = {
+            item.optional_vars.id
+            for node in ast.walk(source.tree)
+            if isinstance(node, ast.AsyncWith)
+            for item in node.items
+            if isinstance(item.optional_vars, ast.Name) and "TaskGroup" in ast.unparse(item.context_expr)
+        }
+        for call in source.calls():
+            maker = _last_name(call.func)
+            owner = ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+            if maker in {"create_task", "ensure_future"} and owner not in groups and source.name not in SUPERVISORS:
+                yield source.at(call, f"{maker} outside a TaskGroup and {' and '.join(SUPERVISORS)}")
+
+
+def built_urls(package: Path) -> Iterator[str]:
+    """No URL is joined from parts that a caller chose; yarl must not re-quote what the gate has matched."""
+    for source in read(package):
+        yarl = any(name == "yarl" for _, name in imports(source, set()))
+        for call in source.calls():
+            name = _last_name(call.func)
+            text_join = isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Constant)
+            if name == "urljoin" or (yarl and name in {"join", "joinpath", "with_path", "with_host"} and not text_join):
+                yield source.at(call, f"{name}: build the URL from its parts")
+            elif (
+                yarl
+                and (name == "URL" or ast.unparse(call.func) == "URL.build")
+                and _keywords(call).get("encoded") != "True"
+            ):
+                yield source.at(call, "URL without encoded=True")
+
+
+def careless_sessions(package: Path) -> Iterator[str]:
+    """Towards a broker: no redirect, no cookie, no proxy of the environment, no unpacking, no second sending."""
+    for source in read(package):
+        if source.room == "simulator":
+            continue
+        outwards = any(name in {"aiohttp", "proxy.outbound"} for _, name in imports(source, set()))
+        for call in source.calls():
+            keywords = _keywords(call)
+            if _last_name(call.func) == "ClientSession":
+                wrong = [key for key, value in SESSION_SETTINGS.items() if value not in keywords.get(key, "")]
+                yield from (source.at(call, f"ClientSession without {key}={SESSION_SETTINGS[key]}") for key in wrong)
+            elif outwards and _is_http_call(call) and keywords.get("allow_redirects") != "False":
+                yield source.at(call, f"{ast.unparse(call.func)} without allow_redirects=False")
+
+
+def habit_names(package: Path) -> Iterator[str]:
+    for path in sorted([*package.rglob("*"), *(package.parent / "tests").rglob("*.py")]):
+        if HABITS & set(path.stem.removeprefix("test_").lower().split("_")):
+            yield f"{path.relative_to(package.parent).as_posix()}: the concept is missing, name it"
+
+
+def mocks(package: Path) -> Iterator[str]:
+    """Fakes are code of the product: nothing in the tests replaces our own modules behind their back."""
+    for path in sorted((package.parent / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import | ast.ImportFrom) and "mock" in ast.unparse(node):
+                yield f"{path.relative_to(package.parent).as_posix()}:{node.lineno}: {ast.unparse(node)}"
+
+
+def _room(module: str) -> str:
+    """The room of a dotted name; of a relative one nothing is said, so that it is in nobody's table."""
+    return "relative" if module.startswith(".") else [*module.split("."), ""][1]
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def _last_name(node: ast.expr) -> str:
+    return ast.unparse(node).rsplit(".", 1)[-1]
+
+
+def _keywords(call: ast.Call) -> dict[str, str]:
+    return {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords if keyword.arg is not None}
+
+
+def _is_http_call(call: ast.Call) -> bool:
+    if not isinstance(call.func, ast.Attribute) or call.func.attr not in HTTP_CALLS:
+        return False
+    # A mapping has `get` too; nothing but a session has `post` and `request`.
+    return call.func.attr in {"request", "post"} or _last_name(call.func.value).strip("_") in {
+        "session",
+        "client",
+        "http",
+    }
+
+
+CHECKERS: list[Callable[[Path], Iterator[str]]] = [
+    upward_imports, private_imports, cycles, foreign_imports, impure_decisions, untested_files,
+    loose_tasks, built_urls, careless_sessions, habit_names, mocks,
+]  # fmt: skip
+
+PLANTED: list[tuple[Callable[[Path], Iterator[str]], dict[str, str], str]] = [
+    (upward_imports, {"gate/a.py": "from proxy.relay import http"}, "a.py:1: gate may not import proxy.relay"),
+    (upward_imports, {"gate/a.py": "def f():\n  import proxy.clock"}, "a.py:2: gate may not import proxy.clock"),
+    (upward_imports, {"errors.py": "from .secret import Secret"}, "errors may not import .secret"),
+    (upward_imports, {"attic/a.py": ""}, "attic has no layer"),
+    (upward_imports, {"__init__.py": "import proxy.app"}, "the package may not import proxy.app"),
+    (private_imports, {"gateway.py": "from proxy.store import sqlite"}, "only custody may import proxy.store.sqlite"),
+    (private_imports, {"app.py": "from proxy.simulator.faults import Fault"}, "only cli may import proxy.simulator"),
+    (cycles, {"store/files.py": "import proxy.store.sqlite"}, "a cycle: "),
+    (cycles, {"audit.py": "import proxy.relay.a", "relay/b.py": "import proxy.audit"}, "a cycle: "),
+    (foreign_imports, {"gate/a.py": "from cryptography.fernet import Fernet"}, "cryptography belongs to store/"),
+    (foreign_imports, {"app.py": "import httpx"}, "httpx has no owner"),
+    (impure_decisions, {"gate/a.py": "from time import time"}, "pure code may not import time"),
+    (untested_files, {"gate/a.py": "def f(): ..."}, "no tests/gate/test_a.py"),
+    (untested_files, {"brokers/__init__.py": "class Broker: ..."}, "no tests/brokers/test_brokers.py"),
+    (loose_tasks, {"audit.py": "loop.create_task(f())"}, "create_task outside a TaskGroup"),
+    (built_urls, {"relay/a.py": "urllib.parse.urljoin(a, b)"}, "urljoin: build the URL"),
+    (built_urls, {"relay/a.py": "from yarl import URL\nbase.join(a)"}, "join: build the URL"),
+    (built_urls, {"relay/a.py": "from yarl import URL\nURL.build(path=a)"}, "URL without encoded=True"),
+    (careless_sessions, {"app.py": "aiohttp.ClientSession(trust_env=True)"}, "without trust_env=False"),
+    (careless_sessions, {"app.py": "import aiohttp\nsession.get(a)"}, "session.get without allow_redirects=False"),
+    (habit_names, {"store/sqlite_utils.py": ""}, "proxy/store/sqlite_utils.py: the concept is missing"),
+    (mocks, {"../tests/test_a.py": "from unittest.mock import patch"}, "tests/test_a.py:1"),
+]
+
+SOUND = {
+    "clock.py": "",
+    "secret.py": "",
+    "relay/http.py": "",
+    "store/sqlite.py": "import proxy.store.files\ndef f(): ...",
+    "app.py": "async def f():\n  async with asyncio.TaskGroup() as group:\n    group.create_task(g())",
+    "../tests/store/test_sqlite.py": "",
+    "../tests/test_app.py": "",
+}
+
+
+@pytest.mark.parametrize("check", CHECKERS, ids=lambda check: str(check.__name__))
+def test_the_package_keeps_its_shape(check: Callable[[Path], Iterator[str]]) -> None:
+    """No checker finds anything in the package as it is."""
+    assert [] == list(check(PACKAGE))
+
+
+@pytest.mark.parametrize(("check", "planted", "expected"), PLANTED)
+def test_a_planted_fault_is_found(
+    check: Callable[[Path], Iterator[str]], planted: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    """Each checker finds nothing in a small sound tree, and then the one fault that is planted in it."""
+    package = tmp_path / "proxy"
+    _write(package, SOUND)
+    assert [] == list(check(package))
+
+    _write(package, planted)
+
+    assert any(expected in line for line in check(package)), list(check(package))
+
+
+def test_every_checker_is_proven() -> None:
+    """There is a planted fault for each checker."""
+    assert set(CHECKERS) == {check for check, _, _ in PLANTED}
+
+
+def _write(package: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = package.parent / name.removeprefix("../") if name.startswith("../") else package / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)

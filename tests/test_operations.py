@@ -1,0 +1,202 @@
+"""What an operator sees and does, the way the command line gets at it: through the admin socket."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.admin import CommandFailed, call
+from tests.house import House, house
+
+MOUNT_FIELDS = {
+    "name", "title", "scopes", "url", "root_url", "calls", "denied", "last_call", "grant", "broker", "environment",
+    "state", "usable", "reason", "fix", "since", "generation", "api_host", "access_expires", "next_renewal",
+    "refreshed", "dies",
+}  # fmt: skip
+STATUS_FIELDS = {
+    "schema", "version", "pid", "url", "urls", "console", "started", "now", "store", "config", "config_changed",
+    "open_to_all", "draining", "ready", "warnings", "mounts", "clients",
+}  # fmt: skip
+
+
+async def ask(home: House, command: str, **params: Any) -> dict[str, Any]:
+    return await call(home.file.parent / "admin.sock", command, params, timeout=10)
+
+
+async def refused(home: House, command: str, **params: Any) -> tuple[str, str]:
+    """Kind and message of what the server says no to."""
+    with pytest.raises(CommandFailed) as failed:
+        await ask(home, command, **params)
+    return failed.value.kind, failed.value.message
+
+
+async def test_status_tells_how_everything_stands(state_dir: Path) -> None:
+    """Every field is there, and no secret in any."""
+    async with house(state_dir) as home:
+        await home.call("GET", "/questrade/v1/accounts")
+        await home.call("GET", "/questrade/v1/none")
+        status = await ask(home, "status")
+        (mount,), (client,) = status["mounts"], status["clients"]
+
+        assert STATUS_FIELDS == status.keys()
+        assert MOUNT_FIELDS == mount.keys()
+        assert (1, "ok", False, False, []) == tuple(
+            status[name] for name in ("schema", "ready", "open_to_all", "draining", "warnings")
+        )
+        assert (f"http://127.0.0.1:{home.port}", f"http://127.0.0.1:{home.port}/questrade", None) == (
+            status["url"], mount["url"], mount["root_url"],
+        )  # fmt: skip
+        assert ("questrade", "simulator", "fresh", True, 1, 2, 1) == tuple(
+            mount[name] for name in ("broker", "environment", "state", "usable", "generation", "calls", "denied")
+        )
+        assert mount["refreshed"] < mount["last_call"] < mount["next_renewal"] < mount["access_expires"] < mount["dies"]
+        assert {
+            "name": "bot",
+            "keys": 1,
+            "in_config": True,
+            "rights": {"questrade": ["read_acc", "read_md", "trade"]},
+        } == client
+        for secret in (home.key, home.simulator.links().refresh_token or "-"):
+            assert secret not in str(status)
+
+
+async def test_readiness_is_one_word_and_a_line_for_each_thing(state_dir: Path) -> None:
+    """Before a login, after it, and while it stops."""
+    async with house(state_dir, login=False) as home:
+        before = await ask(home, "ready")
+        assert "needs-login" == before["ready"]
+        assert ["[+]store ok", "[-]grant questrade none: never logged in"] == before["lines"]
+        assert not home.app.operations.usable
+
+        await ask(home, "login", mount="questrade", token=home.simulator.links().refresh_token)
+        assert {"ready": "ok", "lines": ["[+]store ok", "[+]grant questrade fresh"]} == await ask(home, "ready")
+        assert home.app.operations.usable
+
+        await home.app.stop()
+        assert "draining" == home.app.operations.ready()[0]
+
+
+async def test_a_login_serves_at_once(state_dir: Path) -> None:
+    """And a call before it names the command."""
+    async with house(state_dir, login=False) as home:
+        reply = await home.call("GET", "/questrade/v1/accounts")
+        assert ((503, "login-needed"), "bearerd login questrade") == (reply.problem, reply.document["fix"])
+        assert None is reply.one("Retry-After")
+
+        shown = await ask(home, "login", mount="questrade", token=home.simulator.links().refresh_token)
+        assert ("fresh", 1, True) == (shown["state"], shown["generation"], shown["usable"])
+        assert 200 == (await home.call("GET", "/questrade/v1/accounts")).status
+
+
+async def test_a_login_that_fails_says_why_and_leaves_the_old_one(state_dir: Path) -> None:
+    """A spent token, a mount that is not there; the token is not repeated."""
+    async with house(state_dir) as home:
+        kind, message = await refused(home, "login", mount="questrade", token="canary-spent-token")
+        assert "login-failed" == kind
+        assert "works once" in message
+        assert "canary" not in message
+
+        assert ("not-possible", "there is no mount or grant 'none'; known: questrade") == await refused(
+            home, "login", mount="none", token="x"
+        )
+        assert 200 == (await home.call("GET", "/questrade/v1/accounts")).status
+
+
+async def test_revoking_tells_the_broker_and_forgets(state_dir: Path) -> None:
+    """From then on a person must log in; the broker takes neither token any more."""
+    async with house(state_dir) as home:
+        assert {"grant": "questrade", "broker_told": True, "message": "the broker was told"} == await ask(
+            home, "revoke", mount="questrade"
+        )
+        assert (503, "login-needed") == (await home.call("GET", "/questrade/v1/accounts")).problem
+        (mount,) = (await ask(home, "status"))["mounts"]
+        assert ("none", "revoked", False) == (mount["state"], mount["reason"], mount["usable"])
+
+        token = home.simulator.new_refresh_token()
+        await ask(home, "login", mount="questrade", token=token)
+        assert 200 == (await home.call("GET", "/questrade/v1/accounts")).status
+
+
+async def test_revoking_forgets_even_if_the_broker_is_away(state_dir: Path) -> None:
+    """The answer says that the broker does not know."""
+    async with house(state_dir) as home:
+        await home.simulator.stop()
+        told = await ask(home, "revoke", mount="questrade")
+        assert not told["broker_told"]
+        assert "could not be told" in told["message"]
+        assert (503, "login-needed") == (await home.call("GET", "/questrade/v1/accounts")).problem
+
+
+async def test_a_clients_keys_are_made_listed_and_removed(state_dir: Path) -> None:
+    """A key counts from the moment it is shown to the moment it is removed."""
+    async with house(state_dir) as home:
+        made = await ask(home, "clients-add", name="bot")
+        assert ("bot", None) == (made["client"], made["warning"])
+        assert 200 == (await home.call("GET", "/questrade/v1/accounts", key=made["key"])).status
+        assert [("bot", 2)] == [
+            (client["name"], client["keys"]) for client in (await ask(home, "clients-list"))["clients"]
+        ]
+
+        assert {"client": "bot", "removed": 2} == await ask(home, "clients-remove", name="bot")
+        assert 401 == (await home.call("GET", "/questrade/v1/accounts", key=made["key"])).status
+        assert made["key"] not in str(await ask(home, "clients-list"))
+
+
+async def test_a_key_without_rights_says_what_is_missing(state_dir: Path) -> None:
+    """It is made all the same: the line in the configuration may come after it."""
+    async with house(state_dir) as home:
+        made = await ask(home, "clients-add", name="notebook")
+        assert "bearerd reload" in made["warning"]
+        assert (401, "unknown-client") == (await home.call("GET", "/questrade/v1/accounts", key=made["key"])).problem
+        listed = {client["name"]: client for client in (await ask(home, "clients-list"))["clients"]}
+        assert (1, None, False) == tuple(listed["notebook"][field] for field in ("keys", "rights", "in_config"))
+
+        await home.rewrite(("  bot:", "  notebook: {questrade: [read_acc]}\n  bot:"))
+        assert {"changed": ["clients"]} == await ask(home, "reload")
+        assert 200 == (await home.call("GET", "/questrade/v1/accounts", key=made["key"])).status
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "bot/1", "Ünïcode", "bot\n", "x" * 64, "-x", "UPPER"])
+async def test_a_client_needs_a_name_that_the_configuration_could_hold(state_dir: Path, name: str) -> None:
+    """Else a slash would make one client's keys look like another's."""
+    async with house(state_dir, login=False) as home:
+        kind, message = await refused(home, "clients-add", name=name)
+        assert "not-possible" == kind
+        assert "name" in message
+        assert 1 == len(home.app.known_keys)
+
+
+async def test_a_reload_that_is_refused_says_why(state_dir: Path) -> None:
+    """A mistake with its line and column; what cannot change, by name."""
+    async with house(state_dir, login=False) as home:
+        await home.rewrite(("listen: 127.0.0.1:0", "listen: 127.0.0.1:1"))
+        kind, message = await refused(home, "reload")
+        assert ("not-possible", True) == (kind, "listen can't change" in message)
+        await home.rewrite(("listen:", "lissen:"))
+        kind, message = await refused(home, "reload")
+        assert ("config", True) == (kind, "config.yaml:3:1" in message)
+
+
+async def test_an_open_server_says_so(state_dir: Path) -> None:
+    """`clients: none` is shown where an operator looks, and any program may call."""
+    rights = ("clients:\n  bot: {questrade: [read_acc, read_md, trade]}", "clients: none")
+    async with house(state_dir, rights) as home:
+        status = await ask(home, "status")
+        assert status["open_to_all"]
+        assert any("any program" in line for line in status["warnings"])
+        assert 200 == (await home.call("GET", "/questrade/v1/accounts")).status
+
+
+async def test_metrics_show_ages_and_counts(state_dir: Path) -> None:
+    """Brought up to date when they are read; a revoked grant has no age."""
+    async with house(state_dir) as home:
+        await home.call("GET", "/questrade/v1/accounts")
+        text = home.app.operations.metrics().decode()
+        assert 'bearerd_generation{grant="questrade"} 1.0' in text
+        assert 'bearerd_token_refresh_total{grant="questrade",outcome="renewed"} 1.0' in text
+        assert 'bearerd_upstream_seconds_count{mount="questrade"} 1.0' in text
+        assert "bearerd_journal_slots_in_use 0.0" in text
+        assert 'template="/v1/accounts"' in text
+
+        await ask(home, "revoke", mount="questrade")
+        assert "bearerd_generation{" not in home.app.operations.metrics().decode()

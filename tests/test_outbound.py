@@ -1,0 +1,222 @@
+"""The session that everything outward goes through, on real sockets: once, verified, with nothing added."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from proxy.outbound import Lost, NotSent, PublicResolver, Trace, own_errors, session, tls_context
+from proxy.simulator import ca
+from proxy.simulator.questrade.options import clock
+from tests.wire import ScriptedBroker, Visit, answer, reset
+
+METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "POST", "PATCH"]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> ca.Authority:
+    return ca.create(tmp_path_factory.mktemp("ca"), now=clock())
+
+
+@pytest.fixture
+async def broker(authority: ca.Authority) -> AsyncIterator[ScriptedBroker]:
+    broker = ScriptedBroker(authority.tls)
+    await broker.start()
+    yield broker
+    await broker.stop()
+
+
+@pytest.fixture
+async def client(authority: ca.Authority) -> AsyncIterator[aiohttp.ClientSession]:
+    tls = await tls_context(str(authority.ca_file))
+    async with session(tls, allow_private=True, keep_alive=15) as client:
+        yield client
+
+
+async def fetch(client: aiohttp.ClientSession, port: int, method: str = "GET", **options: object) -> tuple[int, bytes]:
+    """Status and body of one request."""
+    url = URL(f"https://127.0.0.1:{port}/x?a=%2F", encoded=True)
+    with own_errors():
+        async with client.request(method, url, allow_redirects=False, **options) as reply:  # type: ignore[arg-type]
+            return reply.status, await reply.read()
+
+
+def ends(end: Callable[[asyncio.StreamWriter], None]) -> Callable[[Visit], object]:
+    async def step(visit: Visit) -> None:
+        await visit.read()
+        end(visit.writer)
+
+    return step
+
+
+@pytest.mark.parametrize("end", [reset, asyncio.StreamWriter.close])
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_request_whose_connection_dies_is_not_sent_again(
+    client: aiohttp.ClientSession,
+    broker: ScriptedBroker,
+    method: str,
+    end: Callable[[asyncio.StreamWriter], None],
+    *,
+    pooled: bool,
+) -> None:
+    """On a fresh connection or one that was used before: whoever called must decide."""
+    if pooled:
+        await fetch(client, broker.port)
+    before = len(broker.visits)
+    broker.script.append(ends(end))  # type: ignore[arg-type]
+    trace = Trace()
+    with pytest.raises(Lost) as caught:
+        await fetch(client, broker.port, method, trace_request_ctx=trace)
+
+    assert (1, "reset", pooled) == (len(broker.visits) - before, caught.value.kind, trace.reused)
+
+
+async def test_nothing_is_added_to_a_request(client: aiohttp.ClientSession, broker: ScriptedBroker) -> None:
+    """No agent, no encodings, no cookie of an earlier answer; the target byte for byte."""
+
+    async def bake(visit: Visit) -> None:
+        await visit.write(answer(200, b"", "Set-Cookie: a=b; Path=/"))
+
+    broker.script.append(bake)
+    await fetch(client, broker.port)
+    await fetch(client, broker.port)
+
+    names = {name.lower() for visit in broker.visits for name, _ in visit.headers}
+    assert {"host"} == names - {"connection"}
+    assert b"GET /x?a=%2F HTTP/1.1" == broker.visits[1].line
+
+
+async def test_a_packed_body_stays_packed_and_an_error_is_an_answer(
+    client: aiohttp.ClientSession, broker: ScriptedBroker
+) -> None:
+    """Nothing is unpacked, and no status raises."""
+
+    async def packed(visit: Visit) -> None:
+        await visit.write(answer(503, b"not gzip at all", "Content-Encoding: gzip"))
+
+    broker.script.append(packed)
+
+    assert (503, b"not gzip at all") == await fetch(client, broker.port)
+
+
+async def test_the_environments_proxies_are_not_used(
+    client: aiohttp.ClientSession, broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable of the shell must not lead tokens elsewhere."""
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+
+    assert 200 == (await fetch(client, broker.port))[0]
+
+
+async def test_a_session_without_keep_alive_uses_each_connection_once(
+    authority: ca.Authority, broker: ScriptedBroker
+) -> None:
+    """With it the same one serves again."""
+    tls = await tls_context(str(authority.ca_file))
+    for keep_alive, expected in ((None, 3), (15.0, 1)):
+        before = broker.connections
+        async with session(tls, allow_private=True, keep_alive=keep_alive) as client:
+            for _ in range(3):
+                await fetch(client, broker.port)
+        assert expected == broker.connections - before
+
+
+async def test_no_certificate_is_trusted_that_was_not_named(broker: ScriptedBroker) -> None:
+    """TLS 1.2 at least, names checked; a refused handshake sends nothing."""
+    tls = await tls_context(None)
+    assert (ssl.CERT_REQUIRED, True) == (tls.verify_mode, tls.check_hostname)
+    assert ssl.TLSVersion.TLSv1_2 <= tls.minimum_version
+    async with session(tls, allow_private=True, keep_alive=None) as client:
+        with pytest.raises(NotSent, match="the TLS certificate is not trusted"):
+            await fetch(client, broker.port)
+
+    assert [] == broker.visits
+
+
+async def test_a_certificate_for_another_name_is_not_trusted(authority: ca.Authority, broker: ScriptedBroker) -> None:
+    """The CA is known, the address is not in the certificate."""
+    tls = await tls_context(str(authority.ca_file))
+    async with session(tls, allow_private=True, keep_alive=None) as client:
+        url = URL(f"https://127.0.0.2:{broker.port}/", encoded=True)
+        with pytest.raises(NotSent), own_errors():
+            await client.get(url, allow_redirects=False)
+
+
+async def test_a_port_that_nobody_listens_on_is_told_as_not_sent(client: aiohttp.ClientSession) -> None:
+    """A bearer that never left need not be doubted."""
+    with pytest.raises(NotSent, match="refused or could not be made"):
+        await fetch(client, 1)
+
+
+async def test_a_name_that_leads_to_a_private_address_is_refused(authority: ca.Authority) -> None:
+    """A poisoned name must not aim a bearer at the local network."""
+    tls = await tls_context(str(authority.ca_file))
+    async with session(tls, allow_private=False, keep_alive=None) as client:
+        with pytest.raises(NotSent), own_errors():
+            await client.get("https://localhost:1/", allow_redirects=False)
+    resolver = PublicResolver()
+    with pytest.raises(OSError, match="private address"):
+        await resolver.resolve("localhost", 443)
+    await resolver.close()
+
+
+async def test_an_answer_that_breaks_off_is_lost(client: aiohttp.ClientSession, broker: ScriptedBroker) -> None:
+    """As a reset of the connection, since what came is incomplete."""
+
+    async def half(visit: Visit) -> None:
+        await visit.write(answer(200, b"abc", length=10))
+        visit.writer.close()
+
+    broker.script.append(half)
+    with pytest.raises(Lost, match="before the answer was complete") as caught:
+        await fetch(client, broker.port)
+
+    assert "reset" == caught.value.kind
+
+
+async def test_a_time_out_is_lost(client: aiohttp.ClientSession, broker: ScriptedBroker) -> None:
+    """The request may have been processed."""
+
+    async def hang(visit: Visit) -> None:
+        await visit.wait_gone()
+
+    broker.script.append(hang)
+    with pytest.raises(Lost) as caught:
+        await fetch(client, broker.port, timeout=aiohttp.ClientTimeout(total=0.2))
+
+    assert "timeout" == caught.value.kind
+
+
+@pytest.mark.parametrize(
+    "text", [b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"]
+)
+async def test_what_is_no_http_is_lost(client: aiohttp.ClientSession, broker: ScriptedBroker, text: bytes) -> None:
+    """And told apart from a lost connection."""
+
+    async def talk(visit: Visit) -> None:
+        await visit.write(text)
+
+    broker.script.append(talk)
+    with pytest.raises(Lost, match="no valid HTTP") as caught:
+        await fetch(client, broker.port)
+
+    assert "malformed" == caught.value.kind
+
+
+async def test_no_error_of_ours_repeats_what_was_sent(client: aiohttp.ClientSession, broker: ScriptedBroker) -> None:
+    """Neither URL nor header nor answer; the cause is hidden too."""
+
+    async def garble(visit: Visit) -> None:
+        await visit.write(b"HTTP/1.1 canary\r\n\r\n")
+
+    broker.script.append(garble)
+    with pytest.raises(Lost) as caught:
+        await fetch(client, broker.port, headers={"Authorization": "Bearer canary"})
+
+    assert "canary" not in repr(caught.value) + str(caught.value)
+    assert (None, True) == (caught.value.__cause__, caught.value.__suppress_context__)

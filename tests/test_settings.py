@@ -1,0 +1,91 @@
+"""The configuration and the brokers that it names, held against each other."""
+
+from pathlib import Path
+
+import pytest
+
+from proxy.config import ConfigInvalid
+from proxy.settings import Settings, read
+
+GOOD = """
+version: 1
+mounts:
+  questrade: {broker: questrade, environment: live, scopes: [read_acc]}
+  lab: {broker: questrade, environment: lab, scopes: [read_md]}
+clients: {bot: {questrade: [read_acc]}}
+brokers:
+  questrade:
+    environments:
+      lab: {token_url: "https://127.0.0.1:9443/oauth2/token", api_hosts: ["127.0.0.1:*"], ca_file: lab-ca.pem}
+"""
+
+
+def settings(tmp_path: Path, text: str, environ: dict[str, str] | None = None) -> Settings:
+    path = tmp_path / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    return read(path, {"HOME": str(tmp_path)} | (environ or {}))
+
+
+def problems(tmp_path: Path, text: str) -> list[str]:
+    """Each problem as `line: message`."""
+    with pytest.raises(ConfigInvalid) as invalid:
+        settings(tmp_path, text)
+    return [f"{problem.mark.line if problem.mark else '-'}: {problem.text}" for problem in invalid.value.problems]
+
+
+def test_a_users_environment_is_part_of_the_broker(tmp_path: Path) -> None:
+    """The built-in ones stay; relative files count from the configuration."""
+    found = settings(tmp_path, GOOD)
+
+    assert ["live", "practice", "lab"] == list(found.brokers["questrade"].environments)
+    assert str(tmp_path / "lab-ca.pem") == found.brokers["questrade"].environments["lab"].ca_file
+    assert ["questrade", "lab"] == list(found.config.mounts)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "broker: questrade, environment: live",
+            "broker: questrad, environment: live",
+            ["4:", "questrad'", "questrade'?"],
+        ),
+        ("environment: live", "environment: life", ["4:", "'life'", "live'?"]),
+        ("scopes: [read_acc]}", "scopes: [read_acc, trades]}", ["4:", "'trades'", "trade'?"]),
+        ("scopes: [read_acc]}", "scopes: [read_acc], api: data}", ["4:", "API"]),
+        ("token_url", "tokenurl", ["10:", "tokenurl", "token_url'?"]),
+    ],
+)
+def test_what_a_mount_names_must_be_there(tmp_path: Path, old: str, new: str, expected: list[str]) -> None:
+    """Otherwise the line, the word, and what was probably meant."""
+    found = problems(tmp_path, GOOD.replace(old, new, 1))
+
+    assert all(any(part in problem for problem in found) for part in expected), found
+
+
+def test_all_problems_come_at_once(tmp_path: Path) -> None:
+    """Those of the file, of the mounts and of the user's brokers, by line."""
+    text = (
+        GOOD.replace("live", "life")
+        .replace("read_md", "read_mad")
+        .replace("ca_file", "cafile")
+        .replace("version: 1", "version: 2")
+    )
+    lines = [int(problem.partition(":")[0]) for problem in problems(tmp_path, text)]
+
+    assert {2, 4, 5, 10} <= set(lines)
+    assert sorted(lines) == lines
+
+
+def test_the_environment_and_flags_count_too(tmp_path: Path) -> None:
+    """They lie over the file."""
+    assert "debug" == settings(tmp_path, GOOD, {"BEARERD_LOG__LEVEL": "debug"}).config.log.level
+    path = tmp_path / "config.yaml"
+    assert "error" == read(path, {"BEARERD_LOG__LEVEL": "debug"}, {"log.level": "error"}).config.log.level
+
+
+def test_a_missing_file_is_a_problem_like_any_other(tmp_path: Path) -> None:
+    """With the command that makes one."""
+    with pytest.raises(ConfigInvalid) as invalid:
+        read(tmp_path / "none.yaml", {})
+    assert "bearerd init" in str(invalid.value)

@@ -1,0 +1,86 @@
+"""A grant's rows: committed one generation after the other, and a verdict that names a token by its hash."""
+
+from dataclasses import replace
+
+import pytest
+
+from proxy.brokers import Origin
+from proxy.secret import Secret
+from proxy.store import StoreError
+from proxy.store.memory import MemoryStore
+from proxy.store.sealing import Sealer
+from proxy.store.vault import Vault
+from proxy.tokens.book import Book
+from proxy.tokens.grant import Grant
+
+API = Origin("api01.iq.questrade.com", 443)
+FIRST = Grant("questrade", 1, "login-1", "questrade/live", Secret("R1"), Secret("A1"), API, 1.5, 2.5, 3.5)
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def book(store: MemoryStore) -> Book:
+    return Book("questrade", Vault(store, Sealer(bytes(32), store.store_id)))
+
+
+async def test_what_is_written_is_read_whole(book: Book) -> None:
+    """Before the first login there is nothing."""
+    assert None is await book.read()
+    assert await book.write(FIRST)
+
+    assert FIRST == await book.read()
+
+
+async def test_a_generation_is_written_after_the_one_before_it_only(book: Book) -> None:
+    """Neither twice with other content, nor with a gap, nor backwards."""
+    await book.write(FIRST)
+    second = replace(FIRST, generation=2, refresh_token=Secret("R2"))
+    assert await book.write(second)
+
+    for other in (replace(second, access_token=Secret("A9")), FIRST, replace(FIRST, generation=4)):
+        assert not await book.write(other)
+    assert second == await book.read()
+
+
+async def test_writing_what_is_there_already_is_a_success(book: Book) -> None:
+    """The first try was reported as failed and had got through."""
+    await book.write(FIRST)
+
+    assert await book.write(FIRST)
+
+
+async def test_a_first_write_with_a_gap_is_refused(book: Book) -> None:
+    """There is no generation before it."""
+    assert not await book.write(replace(FIRST, generation=2))
+
+
+async def test_a_verdict_is_about_one_token(book: Book) -> None:
+    """Another one's hash has none; a later verdict takes the place of the former."""
+    assert None is await book.verdict("aa")
+    await book.bury("aa", "refused", 1.0)
+    assert ["refused", None] == [await book.verdict(name) for name in ("aa", "bb")]
+
+    await book.bury("bb", "refused too", 2.0)
+    assert [None, "refused too"] == [await book.verdict(name) for name in ("aa", "bb")]
+
+
+async def test_grants_have_rows_of_their_own(book: Book, store: MemoryStore) -> None:
+    """Both kinds."""
+    other = Book("alpaca", Vault(store, Sealer(bytes(32), store.store_id)))
+    await book.write(FIRST)
+    await book.bury("aa", "refused", 1.0)
+
+    assert (None, None) == (await other.read(), await other.verdict("aa"))
+    assert ["grant/questrade", "mark/questrade"] == [row.name for row in await store.read_all("")]
+
+
+async def test_a_store_that_fails_is_told(book: Book, store: MemoryStore) -> None:
+    """By every method."""
+    store.failure = StoreError("down")
+    for call in (book.read(), book.write(FIRST), book.verdict("aa"), book.bury("aa", "refused", 1.0)):
+        with pytest.raises(StoreError, match="down"):
+            await call

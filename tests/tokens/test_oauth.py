@@ -1,0 +1,262 @@
+"""The token endpoint on real TLS sockets: what is sent, once, and what each way of failing is told as."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import pytest
+
+from proxy.outbound import CONNECT_TIMEOUT, Lost, NotSent
+from proxy.secret import Secret
+from proxy.simulator import ca, serve
+from proxy.simulator.questrade.options import Options, clock
+from proxy.tokens import oauth
+from proxy.tokens.oauth import RawAnswer, TokenEndpoint
+from tests.wire import ScriptedBroker, Step, Visit, answer, reset
+
+TOKEN = "a+b/c=&d e%20é"
+PAIR = b'{"access_token": "A", "refresh_token": "R"}'
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> ca.Authority:
+    return ca.create(tmp_path_factory.mktemp("ca"), now=clock())
+
+
+@pytest.fixture
+async def broker(authority: ca.Authority) -> AsyncIterator[ScriptedBroker]:
+    broker = ScriptedBroker(authority.tls)
+    await broker.start()
+    yield broker
+    await broker.stop()
+
+
+@pytest.fixture
+def endpoint(broker: ScriptedBroker, authority: ca.Authority) -> TokenEndpoint:
+    return endpoint_at(broker.port, authority.ca_file)
+
+
+def endpoint_at(port: int, ca_file: Path | None) -> TokenEndpoint:
+    url = f"https://127.0.0.1:{port}/oauth2"
+    trusted = str(ca_file) if ca_file else None
+    return TokenEndpoint(f"{url}/token", f"{url}/revoke", "bearerd/test", trusted, allow_private=True)
+
+
+def says(data: bytes, *, end: Callable[[asyncio.StreamWriter], None] | None = None) -> Step:
+    """Read the whole request, write this, and end the connection in one way or another."""
+
+    async def step(visit: Visit) -> None:
+        await visit.read()
+        await visit.write(data)
+        if end is not None:
+            await asyncio.sleep(0.02)
+            end(visit.writer)
+
+    return step
+
+
+async def test_a_redeem_is_one_form_post_and_the_token_is_nowhere_else(
+    endpoint: TokenEndpoint, broker: ScriptedBroker
+) -> None:
+    """Percent-encoded in the body; not in the target, not in a header; no cookies, no encodings, our own name."""
+    broker.script.append(says(answer(200, PAIR, "Content-Type: application/json", "Set-Cookie: a=b")))
+    broker.script.append(says(answer(200, PAIR)))
+    raw = await endpoint.refresh(Secret(TOKEN))
+    await endpoint.refresh(Secret(TOKEN))
+
+    assert RawAnswer(200, "application/json", PAIR) == raw
+    first, second = broker.visits
+    assert b"POST /oauth2/token HTTP/1.1" == first.line
+    form = parse_qs(first.body.decode(), strict_parsing=True)
+    assert {"grant_type": ["refresh_token"], "refresh_token": [TOKEN]} == form
+    assert ["application/x-www-form-urlencoded"] == first.all("Content-Type")
+    assert (["bearerd/test"], ["application/json"]) == (first.all("User-Agent"), first.all("Accept"))
+    assert ([], []) == (second.all("Cookie"), first.all("Accept-Encoding"))
+    assert 2 == broker.connections
+
+
+async def test_a_revocation_is_a_form_post_too(endpoint: TokenEndpoint, broker: ScriptedBroker) -> None:
+    """RFC 7009; without a revoke endpoint it is our own mistake to ask."""
+    broker.script.append(says(answer(200, b"")))
+    assert 200 == (await endpoint.revoke(Secret("T"))).status
+    assert (b"POST /oauth2/revoke HTTP/1.1", b"token=T") == (broker.visits[0].line, broker.visits[0].body)
+
+    with pytest.raises(LookupError, match="no revoke endpoint"):
+        await TokenEndpoint("https://127.0.0.1:1/", None, "x").revoke(Secret("T"))
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_is_an_answer_and_is_not_followed(
+    endpoint: TokenEndpoint, broker: ScriptedBroker, status: int
+) -> None:
+    """The token is not carried to wherever it points."""
+    broker.script.append(says(answer(status, b"", f"Location: https://127.0.0.1:{broker.port}/evil")))
+
+    assert (status, 1) == ((await endpoint.refresh(Secret("R"))).status, len(broker.visits))
+
+
+@pytest.mark.parametrize(
+    ("data", "end", "reason"),
+    [
+        (b"", reset, "the connection was lost before an answer came"),
+        (b"", asyncio.StreamWriter.close, "the connection was lost before an answer came"),
+        (b"HTTP/1.1 200 O", reset, "the connection was lost before an answer came"),
+        (answer(200, b"", length=50), reset, "the connection was lost before the answer was complete"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", None, "the answer is no valid HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", None, "the answer is no valid HTTP"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 40_000 + b"\r\n\r\n", None, "the answer is no valid HTTP"),
+    ],
+)  # fmt: skip
+async def test_an_answer_that_does_not_come_is_lost_and_the_request_is_not_repeated(
+    endpoint: TokenEndpoint,
+    broker: ScriptedBroker,
+    data: bytes,
+    end: Callable[[asyncio.StreamWriter], None] | None,
+    reason: str,
+) -> None:
+    """One request, whatever happens to it; the error holds our words only."""
+    broker.script.append(says(data, end=end))
+    with pytest.raises(Lost) as caught:
+        await endpoint.refresh(Secret(TOKEN))
+
+    assert reason == str(caught.value)
+    assert (None, True, 1) == (caught.value.__cause__, caught.value.__suppress_context__, len(broker.visits))
+
+
+@pytest.mark.parametrize("end", [reset, asyncio.StreamWriter.close])
+async def test_what_came_of_a_broken_body_is_kept(
+    endpoint: TokenEndpoint, broker: ScriptedBroker, end: Callable[[asyncio.StreamWriter], None]
+) -> None:
+    """A complete refresh token may be in it."""
+    broker.script.append(says(answer(200, PAIR[:30], length=400), end=end))
+
+    assert (200, PAIR[:30]) == ((raw := await endpoint.refresh(Secret("R"))).status, raw.body)
+
+
+async def test_an_answer_is_cut_at_8_kib(endpoint: TokenEndpoint, broker: ScriptedBroker) -> None:
+    """However much is announced."""
+    broker.script.append(says(answer(200, b"x" * 200_000)))
+
+    assert 8192 == len((await endpoint.refresh(Secret("R"))).body)
+
+
+async def test_an_endpoint_that_hangs_is_lost_when_the_time_is_up(
+    endpoint: TokenEndpoint, broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thirty seconds in all; here a fifth of one. What had come by then is kept."""
+    assert (30.0, 5.0) == (oauth.TOTAL_TIMEOUT, CONNECT_TIMEOUT)
+    monkeypatch.setattr(oauth, "TOTAL_TIMEOUT", 0.2)
+    broker.script += [says(b""), says(answer(200, PAIR[:10], length=99))]
+    with pytest.raises(Lost, match="no complete answer in time") as caught:
+        await endpoint.refresh(Secret("R"))
+
+    assert "timeout" == caught.value.kind
+    assert PAIR[:10] == (await endpoint.refresh(Secret("R"))).body
+
+
+async def test_a_port_that_nobody_listens_on_costs_nothing(authority: ca.Authority) -> None:
+    """Not a byte has left: the token is not in doubt."""
+    with pytest.raises(NotSent, match="the connection was refused or could not be made"):
+        await endpoint_at(1, authority.ca_file).refresh(Secret("R"))
+
+
+async def test_a_certificate_that_is_not_trusted_costs_nothing(broker: ScriptedBroker) -> None:
+    """The handshake ends before the request."""
+    with pytest.raises(NotSent, match="the TLS certificate is not trusted"):
+        await endpoint_at(broker.port, None).refresh(Secret("R"))
+
+    assert [] == broker.visits
+
+
+async def test_a_name_that_does_not_resolve_costs_nothing(authority: ca.Authority) -> None:
+    """Nor does one that leads to this machine, unless the environment says that it may."""
+    nowhere = TokenEndpoint("https://nowhere.invalid/", None, "x")
+    with pytest.raises(NotSent, match="the host name could not be resolved"):
+        await nowhere.refresh(Secret("R"))
+    with pytest.raises(NotSent):
+        await TokenEndpoint("https://localhost:1/", None, "x", str(authority.ca_file)).refresh(Secret("R"))
+
+
+async def test_a_server_without_tls_costs_nothing(authority: ca.Authority) -> None:
+    """It sees a TLS hello and no token."""
+    seen = bytearray()
+
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.extend(await reader.read(1000))
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(plain, "127.0.0.1", 0)
+    with pytest.raises(NotSent):
+        await endpoint_at(server.sockets[0].getsockname()[1], authority.ca_file).refresh(Secret("SECRET"))
+    server.close()
+
+    assert b"SECRET" not in seen
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+async def test_a_ca_file_that_cannot_be_read_costs_nothing(tmp_path: Path, content: bytes | None) -> None:
+    """It is a mistake of ours, made before anything was sent."""
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_bytes(content)
+
+    with pytest.raises(NotSent, match="ca_file cannot be read"):
+        await endpoint_at(1, file).refresh(Secret("R"))
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        (["Retry-After: 120"], 120.0), (["Retry-After: 0"], 0.0), ([], None), (["Retry-After: soon"], None),
+        (["Retry-After: -5"], None), (["Retry-After: 1e9"], None), (["Retry-After: " + "9" * 7], None),
+        (["Date: Sun, 01 Mar 2026 10:00:00 GMT", "Retry-After: Sun, 01 Mar 2026 10:02:00 GMT"], 120.0),
+        (["Date: Sun, 01 Mar 2026 10:02:00 GMT", "Retry-After: Sun, 01 Mar 2026 10:00:00 GMT"], 0.0),
+        (["Retry-After: Sun, 01 Mar 2026 10:02:00 GMT"], None),
+        (["Date: Sun, 01 Mar 2026 10:00:00", "Retry-After: Sun, 01 Mar 2026 10:02:00 GMT"], None),
+    ],
+)  # fmt: skip
+async def test_retry_after_is_read_as_seconds_or_date(
+    endpoint: TokenEndpoint, broker: ScriptedBroker, headers: list[str], expected: float | None
+) -> None:
+    """A date counts from the broker's own clock; junk is nothing."""
+    broker.script.append(says(answer(429, b"", *headers)))
+
+    assert expected == (await endpoint.refresh(Secret("R"))).retry_after
+
+
+async def test_a_caller_that_is_cancelled_leaves_no_connection(endpoint: TokenEndpoint, broker: ScriptedBroker) -> None:
+    """The broker sees it end."""
+
+    arrived = asyncio.Event()
+
+    async def wait(visit: Visit) -> None:
+        await visit.read()
+        arrived.set()
+        await visit.wait_gone()
+
+    broker.script.append(wait)
+    task = asyncio.ensure_future(endpoint.refresh(Secret("R")))
+    await arrived.wait()
+    task.cancel()
+
+    await asyncio.wait_for(broker.visits[0].gone.wait(), 5)
+
+
+async def test_the_simulated_questrade_is_redeemed_and_refuses_a_second_time(tmp_path: Path) -> None:
+    """The same steps against the whole thing."""
+    running = await serve.start(directory=tmp_path, options=Options(reserved_characters=True))
+    links = running.simulators["questrade"].links()
+    endpoint = TokenEndpoint(links.token_url, None, "bearerd/test", str(running.ca_file), allow_private=True)
+    token = Secret(links.refresh_token or "")
+    first, second = await endpoint.refresh(token), await endpoint.refresh(token)
+    await running.stop()
+
+    assert (200, 400, b"Bad Request") == (first.status, second.status, second.body)
+    assert b'"refresh_token"' in first.body
+
+
+def test_an_answer_does_not_show_its_body() -> None:
+    """Nor does the endpoint show a token: it holds none."""
+    assert "RawAnswer(200, 43 bytes)" == repr(RawAnswer(200, "application/json", PAIR))
