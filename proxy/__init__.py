@@ -10,8 +10,8 @@ The life of one request:
    `gate/scopes.py`    which row of the broker's table, if any?    403
    `gate/guards.py`    what must the body not say?                 403
 3. `tokens/keeper.py` lends a token pair: access token and the one origin that it may go to, of one generation. If none
-   is fresh, one flight redeems the refresh token for everybody: `rotation.py` posts, `journal.py` makes the raw answer
-   durable, `grant.py` reads it, `store/` commits it, in that order.
+   is fresh, one flight redeems the refresh token for everybody (`renewal.py`): `rotation.py` posts, `journal.py` makes
+   the raw answer durable, `grant.py` reads it, `store/` commits it, in that order.
 4. `relay/http.py` sends the matched bytes through `relay/upstream.py`, which looks at the origin once more before it
    writes the one Authorization header. A 401 that speaks of the token renews it, and at most one repeat follows.
 5. `relay/headers.py` says what crosses, each way; the answer streams back. A refusal is rendered by `errors.py`.
