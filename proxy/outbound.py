@@ -134,19 +134,22 @@ def session(
     *,
     allow_private: bool,
     keep_alive: float | None,
+    egress: str | None = None,
     limit: int = 0,
 ) -> aiohttp.ClientSession:
     """A session that sends each request once, to a verified peer, with nothing added.
 
     `keep_alive` is how many seconds an idle connection may be used again; None means never. `allow_private` is for
-    environments that declare loopback or private hosts (a lab, a simulator).
+    environments that declare loopback or private hosts (a lab, a simulator). `egress` is the URL of a proxy that is
+    asked to connect: it resolves the broker's name, and ours to resolve is its own, which may well be private.
     """
     idle = {"force_close": True} if keep_alive is None else {"keepalive_timeout": keep_alive}
     connector = aiohttp.TCPConnector(
-        ssl=tls, resolver=None if allow_private else PublicResolver(), limit=limit, ttl_dns_cache=30, **idle
+        ssl=tls, resolver=None if allow_private or egress else PublicResolver(), limit=limit, ttl_dns_cache=30, **idle
     )
     return aiohttp.ClientSession(
         connector=connector,
+        proxy=egress,
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         auto_decompress=False,

@@ -131,7 +131,6 @@ class SessionUpstream:
                     headers=headers,
                     data=call.body,
                     timeout=_timeout(call, place),
-                    proxy=place.egress,
                     allow_redirects=False,
                     trace_request_ctx=trace,
                 )
@@ -148,7 +147,7 @@ class SessionUpstream:
 
     async def _pool(self, place: Place, origin: Origin, *, mutating: bool) -> "_Pool":
         # What a connection trusts is part of the key: after a reload nothing goes on over one that trusted more.
-        key = (place.grant, place.ca_file, place.allow_private, origin, mutating)
+        key = (place.grant, place.ca_file, place.allow_private, place.egress, origin, mutating)
         if key not in self._pools:
             async with self._making:  # one at a time: 64 first calls at once must not load the certificates 64 times
                 if key not in self._pools:
@@ -157,7 +156,13 @@ class SessionUpstream:
                     # A mutating call never meets a connection that the broker is just closing: nobody could tell
                     # afterwards whether the order got through.
                     keep_alive, limit = (None, 0) if mutating else (IDLE, WARM)
-                    client = session(tls, allow_private=place.allow_private, keep_alive=keep_alive, limit=limit)
+                    client = session(
+                        tls,
+                        allow_private=place.allow_private,
+                        egress=place.egress,
+                        keep_alive=keep_alive,
+                        limit=limit,
+                    )
                     self._pools[key] = _Pool(client)
         self._pools.move_to_end(key)
         return self._pools[key]
@@ -175,7 +180,7 @@ class SessionUpstream:
             await pool.client.close()
 
 
-_Key = tuple[str, str | None, bool, Origin, bool]
+_Key = tuple[str, str | None, bool, str | None, Origin, bool]
 
 
 @dataclass(slots=True)

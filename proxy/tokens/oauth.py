@@ -64,14 +64,13 @@ class TokenEndpoint:
             "Accept": "application/json",
             "Content-Type": "application/x-www-form-urlencoded",
         }
-        async with session(tls, allow_private=self.allow_private, keep_alive=None) as client:
+        async with session(tls, allow_private=self.allow_private, keep_alive=None, egress=self.egress) as client:
             with own_errors():
                 answer = await client.post(
                     URL(url, encoded=True),
                     data=form,
                     headers=headers,
                     timeout=timeout,
-                    proxy=self.egress,
                     allow_redirects=False,
                 )
             try:
