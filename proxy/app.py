@@ -174,6 +174,11 @@ class App:
         """The console with its token, for the person who started the server; None if it is off."""
         return self._consoles[0].url if self._consoles else None
 
+    @property
+    def console_address(self) -> str | None:
+        """The console without its token; None if it is off."""
+        return self._consoles[0].place if self._consoles else None
+
     # -- what requests are decided by ---------------------------------------------------------------------------------
 
     async def new_keepers(self, settings: Settings) -> dict[str, Keeper]:

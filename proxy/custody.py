@@ -1,5 +1,6 @@
 """The state directory, opened: store, vault and journal, with one key and under one lock."""
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -29,6 +30,8 @@ class Custody:
         `files` is the disk that the journal is on.
         """
         path = journal_path(config)
+        if not await asyncio.to_thread(config.store_path.exists):
+            await asyncio.to_thread(source.load)  # nothing is made as long as there is no key to seal it with
         store = await SQLiteStore.open(config.store_path, journal=path)
         try:
             sealer = await unlock(store, source, reseal=lambda old, new: reseal(path, old, new, files=files))

@@ -43,6 +43,8 @@ class Running(Protocol):
     def url(self) -> str: ...
     @property
     def console_url(self) -> str | None: ...
+    @property
+    def console_address(self) -> str | None: ...
     def doors(self) -> list[tuple[Listener, str | None]]: ...
     def endpoint(self, grant: str) -> TokenEndpoint: ...
     def config_changed(self) -> bool: ...
@@ -62,6 +64,7 @@ class Operations:
         return {
             "status": self._status,
             "ready": self._ready,
+            "console": self._console,
             "login": lambda wish: self.login(wish["mount"], wish["token"]),
             "revoke": lambda wish: self.revoke(wish["mount"]),
             "clients-add": lambda wish: self.clients_add(wish["name"]),
@@ -77,6 +80,10 @@ class Operations:
         word, lines = self.ready()
         return {"ready": word, "lines": lines}
 
+    async def _console(self, _wish: Mapping[str, Any]) -> dict[str, Any]:
+        """The console's address with its token: for whoever asks for just that."""
+        return {"url": self._app.console_url}
+
     # -- seeing -------------------------------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
@@ -90,7 +97,7 @@ class Operations:
             "pid": os.getpid(),
             "url": app.url,
             "urls": [listener.url for listener in app.listeners],
-            "console": app.console_url,
+            "console": app.console_address,
             "started": app.started,
             "now": app.clock.now().wall,
             "store": config.store,

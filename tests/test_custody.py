@@ -9,7 +9,7 @@ from proxy.config import Config
 from proxy.config import load as load_config
 from proxy.custody import Custody, journal_path, socket_path
 from proxy.secret import Secret
-from proxy.store import Damaged, StoreError, StoreLocked, UnsafeFile, WrongKey
+from proxy.store import Damaged, KeyUnavailable, StoreError, StoreLocked, UnsafeFile, WrongKey
 from proxy.store.disk import MemoryDisk
 from proxy.store.keys import Source
 from proxy.store.rekey import rekey
@@ -59,6 +59,15 @@ async def fill(custody: Custody) -> None:
     slot = await custody.journal.begin(INTENT)
     custody.journal.keep(slot, 200, "application/json", b'{"refresh_token": "canary-next"}')
     await custody.journal.sync(slot)
+
+
+async def test_without_a_key_nothing_is_made(place: Place) -> None:
+    """A first start that finds no key leaves no store behind, which no later key would fit."""
+    place.source().place.unlink()  # type: ignore[union-attr]
+
+    with pytest.raises(KeyUnavailable):
+        await place.open()
+    assert not place.config.store_path.exists()
 
 
 async def test_what_was_kept_is_there_when_it_is_opened_again(place: Place) -> None:

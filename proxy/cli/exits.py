@@ -67,7 +67,10 @@ _KNOWN: Mapping[str, tuple[Exit, str | None]] = {
     "proxy.admin.NotPossible": (Exit.FAILURE, None),
     "proxy.admin.ServerGone": (Exit.UNREACHABLE, "bearerd serve"),
     "proxy.listener.UnsafeParser": (Exit.FAILURE, None),
-    "proxy.store.KeyUnavailable": (Exit.STORE, "`bearerd config show --origin` says where the key is looked for"),
+    "proxy.store.KeyUnavailable": (
+        Exit.STORE,
+        "`bearerd init` makes a first one; `bearerd config show --origin` says where it is looked for",
+    ),
     "proxy.store.StoreError": (Exit.FAILURE, None),
     "proxy.store.StoreLocked": (Exit.STORE, None),
     "proxy.store.WrongKey": (Exit.STORE, "`bearerd config show --origin` says where the key is looked for"),

@@ -130,8 +130,8 @@ def announce(invocation: Invocation, app: "App") -> None:
     status = app.operations.status()
     style = Style.of(invocation, sys.stderr)
     invocation.say(f"bearerd {status['version']} serves {', '.join(status['urls'])}")
-    if status["console"]:
-        invocation.say(f"Console: {status['console']}")
+    if app.console_url:
+        invocation.say(f"Console: {app.console_url}")
     rows = [
         (
             GOOD if mount["usable"] else BAD,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from proxy.cli.exits import Exit
+from proxy.cli.exits import Exit, Stop
 from proxy.cli.invocation import Command, current
 from proxy.cli.output import BAD, GOOD, NOTE, Style, home_short, table
 from proxy.spans import ago, clock_time, span
@@ -16,7 +16,8 @@ LOGIN_STATES = {"none", "needs-login"}
 
 
 @click.command(cls=Command)
-def status() -> None:
+@click.option("--console", is_flag=True, help="Print only the console's address, with the token that opens it.")
+def status(*, console: bool) -> None:
     """Show mounts, their tokens and calls, clients, and the next command where something is wrong.
 
     Exit code 4 if a mount needs a login, 6 if no server runs.
@@ -24,6 +25,12 @@ def status() -> None:
     from proxy.cli.server import ask
 
     invocation = current()
+    if console:
+        url = asyncio.run(ask(invocation, "console"))["url"]
+        if url is None:
+            raise Stop("the console is off")
+        click.echo(url)
+        return
     found = asyncio.run(ask(invocation, "status"))
     if invocation.as_json:
         invocation.data(found)
@@ -45,7 +52,7 @@ def render(found: Mapping[str, Any], style: Style, *, verbose: bool = False) -> 
     store = home_short(str(found["store"]).removeprefix("sqlite:"))
     yield f"bearerd {found['version']} · {found['url']} · up {up} · pid {found['pid']} · store {store}"
     if found["console"]:
-        yield f"console {found['console']}"
+        yield f"console {found['console']} (to open it: bearerd status --console)"
     if found["mounts"]:
         heading = ("", "MOUNT", "ENV", "TOKEN", "LAST CALL", "CALLS", "DENIED")
         yield table([heading, *(_row(mount, now) for mount in found["mounts"])], style)

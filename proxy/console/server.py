@@ -113,15 +113,21 @@ class Console:
     @property
     def url(self) -> str:
         """An address that opens the page: if the last token has been used, one with a new token."""
+        if not isinstance(self.address, Tcp):
+            return self.place
+        if self._token == self._spent:
+            self._token = Secret(secrets.token_urlsafe(24))
+        return f"{self.place}?token={self._token.reveal()}"
+
+    @property
+    def place(self) -> str:
+        """Where the console is, without a token."""
         address = self.address
         if not isinstance(address, Tcp):
             return str(address)
-        if self._token == self._spent:
-            self._token = Secret(secrets.token_urlsafe(24))
-        host = str(address)
         if address.everywhere:
-            host = str(Tcp("::1" if ":" in address.host else "127.0.0.1", address.port))
-        return f"http://{host}/?token={self._token.reveal()}"
+            address = Tcp("::1" if ":" in address.host else "127.0.0.1", address.port)
+        return f"http://{address}/"
 
     def allow_hosts(self, names: Iterable[str]) -> None:
         """From now on answer to these names too, and no longer to earlier ones."""

@@ -10,6 +10,7 @@ from collections.abc import Set as AbstractSet
 
 from proxy.brokers.origin import Origin
 from proxy.errors import Refusal
+from proxy.gate.clients import KEY_PREFIX
 
 Raw = Sequence[tuple[bytes, bytes]]
 Text = list[tuple[str, str]]
@@ -84,9 +85,9 @@ def _malformed(why: str) -> Refusal:
 
 
 def request_id(headers: Raw, fresh: str) -> str:
-    """The client's own `X-Request-Id` if it is a plain word, else `fresh`."""
+    """The client's own `X-Request-Id` if it is a plain word and no client key gone astray, else `fresh`."""
     for name, value in headers:
-        if name.lower() == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+        if name.lower() == b"x-request-id" and _REQUEST_ID.fullmatch(value) and KEY_PREFIX not in value.decode():
             return value.decode()
     return fresh
 

@@ -56,6 +56,17 @@ def test_a_configuration_of_one_s_own_is_kept(person: Person) -> None:
     assert (person.home / "state/store.db").exists()
 
 
+def test_serving_too_early_stands_in_nobodys_way(person: Person) -> None:
+    """`serve` before `init` names the command that is missing, and leaves nothing that `init` would stumble over."""
+    person.write_config()
+    early = person.run("serve")
+    done = person.run("init")
+
+    assert 5 == early.code
+    assert "bearerd init" in early.err
+    assert 0 == done.code, done.err
+
+
 def test_a_store_without_its_key_gets_no_new_one(person: Person) -> None:
     """A new key would open nothing: the person is told to put the old one back."""
     person.write_config()

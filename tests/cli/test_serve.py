@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,18 @@ def test_a_store_in_use_ends_in_5(customer: Person) -> None:
 
     assert 5 == done.code
     assert f"process {first.pid}" in done.err
+
+
+def test_the_console_s_token_is_shown_to_who_asks_for_it(customer: Person) -> None:
+    """`status` names the console without it; `status --console` prints the address that opens the page."""
+    customer.serve("--console", "127.0.0.1:0")
+    plain = customer.run("status").out + customer.run("status", "--json").out
+    url = customer.run("status", "--console").out.strip()
+
+    assert "token=" not in plain
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    with browser.open(url, timeout=5) as page:
+        assert 200 == page.status
 
 
 def test_a_port_in_use_is_told(customer: Person) -> None:

@@ -42,7 +42,7 @@ def status(*mounts: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "pid": 4711,
         "url": "http://127.0.0.1:8080",
         "urls": ["http://127.0.0.1:8080"],
-        "console": "http://127.0.0.1:8081/?token=k3pt-0ff-the-page",
+        "console": "http://127.0.0.1:8081/",
         "started": NOW - 3 * HOUR,
         "now": NOW,
         "store": "sqlite:/home/ada/store.db",
