@@ -16,15 +16,14 @@ FROM ${BASE_IMAGE}
 # Not "proxy": Debian has a user of that name.
 RUN groupadd --gid 10001 app \
  && useradd --uid 10001 --gid app --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin app \
- && install -d -o app -g app -m 0700 /var/lib/bearerd /run/bearerd \
+ && install -d -o app -g app -m 0700 /var/lib/bearerd \
  && install -d -m 0755 /etc/bearerd
 COPY --from=build /opt/bearerd /opt/bearerd
 ENV PATH=/opt/bearerd/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     BEARERD_CONFIG=/etc/bearerd/config.yaml \
-    STATE_DIRECTORY=/var/lib/bearerd \
-    RUNTIME_DIRECTORY=/run/bearerd
+    STATE_DIRECTORY=/var/lib/bearerd
 USER 10001:10001
 WORKDIR /var/lib/bearerd
 EXPOSE 8080

@@ -1,7 +1,7 @@
 """A gateway with everything behind it, short of the app: real sockets on both sides, the store in memory."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -94,10 +94,13 @@ class Desk:
     refreshes: int = 0
     answers: list[RawAnswer] = field(default_factory=list)
 
-    async def refresh(self, refresh_token: Secret) -> RawAnswer:
+    async def refresh(self, refresh_token: Secret, arrived: Callable[[RawAnswer], None]) -> RawAnswer:
         self.refreshes += 1
-        if self.answers:
-            return self.answers.pop(0)
+        raw = self.answers.pop(0) if self.answers else self._pair(refresh_token)
+        arrived(raw)
+        return raw
+
+    def _pair(self, refresh_token: Secret) -> RawAnswer:
         generation = int(refresh_token.reveal().rpartition("-")[2]) + 1
         pair = {
             "access_token": access_token(generation),

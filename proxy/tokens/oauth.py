@@ -4,7 +4,7 @@ A refresh token goes into a form body and nowhere else: never into a URL, a log 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
@@ -31,6 +31,10 @@ class RawAnswer:
         return f"RawAnswer({self.status}, {len(self.body)} bytes)"
 
 
+def _ignore(_raw: RawAnswer) -> None:
+    """For answers that bring nothing worth keeping."""
+
+
 @dataclass(frozen=True, slots=True)
 class TokenEndpoint:
     """Where and how one environment's tokens are asked for."""
@@ -42,18 +46,21 @@ class TokenEndpoint:
     allow_private: bool = False
     egress: str | None = None
 
-    async def refresh(self, refresh_token: Secret) -> RawAnswer:
-        """Redeem a refresh token. Raises `NotSent` (nothing was spent) or `Lost` (it may be spent)."""
+    async def refresh(self, refresh_token: Secret, arrived: Callable[[RawAnswer], None] = _ignore) -> RawAnswer:
+        """Redeem a refresh token. Raises `NotSent` (nothing was spent) or `Lost` (it may be spent).
+
+        `arrived` is called with the answer before anything else can run: no await lies between it and the last byte.
+        """
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token.reveal()}
-        return await self._post(self.token_url, form)
+        return await self._post(self.token_url, form, arrived)
 
     async def revoke(self, token: Secret) -> RawAnswer:
         """Ask the broker to forget a token (RFC 7009). Raises `NotSent` or `Lost`."""
         if self.revoke_url is None:
             raise LookupError("this environment has no revoke endpoint")
-        return await self._post(self.revoke_url, {"token": token.reveal()})
+        return await self._post(self.revoke_url, {"token": token.reveal()}, _ignore)
 
-    async def _post(self, url: str, form: Mapping[str, str]) -> RawAnswer:
+    async def _post(self, url: str, form: Mapping[str, str], arrived: Callable[[RawAnswer], None]) -> RawAnswer:
         try:
             tls = await tls_context(self.ca_file)
         except OSError:  # `ssl.SSLError` is one too
@@ -77,7 +84,9 @@ class TokenEndpoint:
                 body = await _read(answer)
             finally:
                 answer.close()
-            return RawAnswer(answer.status, answer.headers.get("Content-Type", ""), body, _retry_after(answer))
+            raw = RawAnswer(answer.status, answer.headers.get("Content-Type", ""), body, _retry_after(answer))
+            arrived(raw)  # before the session is closed: that gives the loop a turn
+            return raw
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

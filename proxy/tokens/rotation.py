@@ -1,5 +1,7 @@
 """One redemption of a refresh token: post it, keep the raw answer, then read it. Never in another order."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,7 +17,7 @@ from proxy.tokens.oauth import RawAnswer
 class Redeems(Protocol):
     """What a rotation needs of a token endpoint (`oauth.TokenEndpoint`)."""
 
-    async def refresh(self, refresh_token: Secret) -> RawAnswer: ...
+    async def refresh(self, refresh_token: Secret, arrived: Callable[[RawAnswer], None]) -> RawAnswer: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,31 +59,54 @@ async def redeem(
     attempt: Attempt, slot: Slot, *, endpoint: Redeems, journal: Journal, broker: Broker, terms: Terms, clock: Clock
 ) -> Outcome:
     """Steps 6 to 8 of a rotation; `slot` already holds the durable intent. Does not raise for what can go wrong."""
+    arrival = _Arrival(journal, slot, clock)
     try:
-        raw = await endpoint.refresh(attempt.refresh_token)
+        raw = await endpoint.refresh(attempt.refresh_token, arrival)
     except NotSent as error:
         return Outcome(Event.NOTHING_SENT, str(error))
     except Lost as error:
         return Outcome(Event.ANSWER_LOST, str(error))
     except Exception as error:  # noqa: BLE001  a fault of ours must not look as if nothing had been spent
         return Outcome(Event.ANSWER_LOST, f"bearerd failed while a token request was out ({type(error).__name__})")
-    arrived = clock.now()
-    kept = await keep(journal, slot, raw, arrived.wall)
-    outcome = read(attempt, raw, broker=broker, terms=terms, now=arrived)
+    kept = await _make_durable(arrival, raw)
+    outcome = read(attempt, raw, broker=broker, terms=terms, now=arrival.now)
     return outcome if kept else replace(outcome, unkept=raw)
+
+
+class _Arrival:
+    """Writes the raw answer into its slot in the very turn of the loop that read its last byte.
+
+    From then on a kill can't lose it. `now` is when that was; `written` is false if the disk failed.
+    """
+
+    def __init__(self, journal: Journal, slot: Slot, clock: Clock) -> None:
+        self.journal, self.slot, self.now = journal, slot, clock.now()
+        self.written = False
+        self._clock = clock
+
+    def __call__(self, raw: RawAnswer) -> None:
+        self.now = self._clock.now()
+        with suppress(JournalError):
+            self.journal.keep(self.slot, raw.status, raw.content_type, raw.body, self.now.wall)
+            self.written = True
+
+
+async def _make_durable(arrival: _Arrival, raw: RawAnswer) -> bool:
+    if arrival.written:
+        with suppress(JournalError):
+            await arrival.journal.sync(arrival.slot)
+            return True
+    return await keep(arrival.journal, arrival.slot, raw, arrival.now.wall)  # takes another place on the disk
 
 
 async def keep(journal: Journal, slot: Slot, raw: RawAnswer, wall: float) -> bool:
     """Write the raw answer into its slot, durably; whether that worked."""
-    for _ in range(2):  # a second try takes another place on the disk
-        try:
-            # Inline, with no await since the last byte was read: from here on a kill can't lose the answer.
-            journal.keep(slot, raw.status, raw.content_type, raw.body, wall)
-            await journal.sync(slot)
-        except JournalError:
-            continue
-        return True
-    return False
+    try:
+        journal.keep(slot, raw.status, raw.content_type, raw.body, wall)
+        await journal.sync(slot)
+    except JournalError:
+        return False
+    return True
 
 
 def read_back(attempt: Attempt, answer: Answer, *, broker: Broker, terms: Terms, boot: float) -> Outcome:

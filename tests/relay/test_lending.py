@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
@@ -165,10 +165,10 @@ async def test_a_client_that_leaves_during_a_renewal_leaves_nothing_lent() -> No
         prompt = lab.desk.refresh
 
         class Slow(Desk):
-            async def refresh(self, refresh_token: Secret) -> RawAnswer:
+            async def refresh(self, refresh_token: Secret, arrived: Callable[[RawAnswer], None]) -> RawAnswer:
                 started.set()
                 await going.wait()
-                return await prompt(refresh_token)
+                return await prompt(refresh_token, arrived)
 
         lab.keeper.redefine(lab.mount.broker, lab.environment, Slow(lab.desk.port))
         stage = Stage(["refused"])

@@ -140,7 +140,12 @@ class ScriptedBroker:
     posts: list[tuple[float, str]] = field(default_factory=list)
     always: Act = "ok"
 
-    async def refresh(self, refresh_token: Secret) -> RawAnswer:
+    async def refresh(self, refresh_token: Secret, arrived: Callable[[RawAnswer], None]) -> RawAnswer:
+        raw = await self._perform(refresh_token)
+        arrived(raw)
+        return raw
+
+    async def _perform(self, refresh_token: Secret) -> RawAnswer:
         self.posts.append((asyncio.get_running_loop().time(), refresh_token.reveal()))
         act = self.script.popleft() if self.script else self.always
         await asyncio.sleep(self.delay)

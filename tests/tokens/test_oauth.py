@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from urllib.parse import parse_qs
 
+import aiohttp
 import pytest
 
 from proxy.outbound import CONNECT_TIMEOUT, Lost, NotSent
@@ -224,6 +225,33 @@ async def test_retry_after_is_read_as_seconds_or_date(
     broker.script.append(says(answer(429, b"", *headers)))
 
     assert expected == (await endpoint.refresh(Secret("R"))).retry_after
+
+
+async def test_nothing_runs_between_the_last_byte_and_who_keeps_it(
+    endpoint: TokenEndpoint, broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is told of in the turn of the loop that read it; closing the session takes more turns."""
+    loop, turns, read = asyncio.get_running_loop(), 0, oauth._read
+    seen: dict[str, int] = {}
+
+    def tick() -> None:
+        nonlocal turns
+        turns += 1
+        if "returned" not in seen:
+            loop.call_soon(tick)
+
+    async def watched(raw: aiohttp.ClientResponse) -> bytes:
+        body = await read(raw)
+        seen["read"] = turns
+        return body
+
+    monkeypatch.setattr(oauth, "_read", watched)
+    broker.script.append(says(answer(200, PAIR)))
+    loop.call_soon(tick)
+    await endpoint.refresh(Secret("R"), lambda _raw: seen.update(told=turns))
+    seen["returned"] = turns
+
+    assert seen["read"] == seen["told"] < seen["returned"]
 
 
 async def test_a_caller_that_is_cancelled_leaves_no_connection(endpoint: TokenEndpoint, broker: ScriptedBroker) -> None:

@@ -1,6 +1,7 @@
 """What an answer of the token endpoint means, and that it is kept before anybody reads it."""
 
 import errno
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,11 +98,12 @@ class Endpoint:
         self.result = result
         self.durable: list[int] = []
 
-    async def refresh(self, refresh_token: Secret) -> RawAnswer:  # noqa: ARG002
+    async def refresh(self, refresh_token: Secret, arrived: Callable[[RawAnswer], None]) -> RawAnswer:  # noqa: ARG002
         found = {len(await _found(left)) for left in self.disk.after_power_loss()}
         self.durable.extend(found)
         if isinstance(self.result, Exception):
             raise self.result
+        arrived(self.result)
         return self.result
 
 
