@@ -47,7 +47,7 @@ bench: $(STAMP) ## speed figures
 	else echo "No benchmarks yet: they come with the work on speed."; fi
 
 soak: $(STAMP) ## the figures at full length, and the properties with many more examples
-	$(PYTEST) -m soak --timeout=$(SOAK_TIMEOUT) --hypothesis-profile=deep $(ARGS)
+	$(PYTEST) -m "soak or hypothesis" --timeout=$(SOAK_TIMEOUT) --hypothesis-profile=deep $(ARGS)
 
 image: ## build the container image, with docker or buildah
 	@if command -v docker >/dev/null && docker info >/dev/null 2>&1; then exec docker build -t bearerd .; \
