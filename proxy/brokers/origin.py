@@ -16,6 +16,9 @@ _API_SERVER = re.compile(
     r"https://(?P<host>[a-z0-9.-]{1,253}|\[[0-9a-f:]{2,45}\])(?::(?P<port>[0-9]{1,5}))?(?:/(?:v1/?)?)?", re.ASCII
 )
 _HTTPS = 443
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# Not global either, though Python takes them so: IPv4-compatible, NAT64 of a site's own, and site-local addresses.
+_LOCAL = tuple(map(ipaddress.IPv6Network, ("::/96", "64:ff9b:1::/48", "fec0::/10")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class HostPattern:
         host, port = _split(text)
         if not (_is_ipv6(host) or _HOST.fullmatch(host)) or ".." in host:
             raise ValueError(f"{text!r} is no host: lower-case letters, digits, '.', '-', and '#' for one digit")
+        if "#" in host and not re.search("[a-z]", host):
+            raise ValueError(f"{text!r} would take many addresses; write each one out")
         if port != "*" and not (port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
             raise ValueError(f"{text!r} has no valid port: a number from 1 to 65535, or '*'")
         body = "".join("[0-9]" if char == "#" else re.escape(char) for char in host)
@@ -82,8 +87,12 @@ def is_private(address: str) -> bool:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return not (mapped or parsed).is_global
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if any(parsed in network for network in _LOCAL):
+            return True
+        nat64 = ipaddress.IPv4Address(int(parsed) & 0xFFFF_FFFF) if parsed in _NAT64 else None
+        parsed = parsed.ipv4_mapped or parsed.sixtofour or nat64 or parsed
+    return parsed.is_multicast or not parsed.is_global
 
 
 def read_api_server(value: object) -> Origin | None:

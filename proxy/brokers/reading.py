@@ -30,14 +30,18 @@ _ROW = (
 )  # fmt: skip
 
 # https, a host without a user name in front, maybe a port, and a path without anything that needs decoding.
-_URL = re.compile(r"https://(?P<host>[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?(?P<path>/[A-Za-z0-9._~/-]*)", re.ASCII)
+_URL = re.compile(
+    r"https://(?P<host>[a-z0-9.-]+|\[[0-9a-f:]+\])(?::(?P<port>[0-9]{1,5}))?(?P<path>/[A-Za-z0-9._~/-]*)", re.ASCII
+)
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+", re.ASCII)
+_FILE = re.compile(r"(?:~/|(?!~))[^\0]+")
 _HEADER = re.compile(r"[a-z0-9-]+", re.ASCII)
+_USER_AGENT = re.compile(r"[!-~](?:[ -~]{0,254}[!-~])?", re.ASCII)
 # Ours to write, whoever asks: a definition may add harmless headers, and no way around the stripping of these.
 _RESERVED_HEADERS = re.compile(
     r"authorization|cookie2?|host|content-length|connection|upgrade|te|trailer|transfer-encoding|keep-alive|expect|range"
-    r"|location|via|forwarded|user-agent|x-request-id|x-api-key|x-http-method.*|x-forwarded-.*|x-original-.*|x-rewrite-.*"
-    r"|apca-.*|proxy-.*|sec-.*|access-control-.*"
+    r"|location|via|forwarded|user-agent|x-request-id|x-api-key|x-http-method.*|x-method-override"
+    r"|x-forwarded-.*|x-original-.*|x-rewrite-.*|apca-.*|proxy-.*|sec-.*|access-control-.*"
 )
 
 
@@ -57,10 +61,10 @@ def read_broker(section: Section, name: str, base: Path) -> Broker | None:
         "rate_limits": {key: _rate(part) for key, part in section.named("rate_limits")},
         "emulated_token_path": _matching(section, "emulated_token_path", _PATH, "a path such as /oauth2/token"),
         "add_headers": _headers(section),
-        "user_agent": section.text("user_agent"),
+        "user_agent": _matching(section, "user_agent", _USER_AGENT, "1 to 256 printable ASCII characters"),
     } | {key: tuple(_rule(part) for part in section.listed(key)) for key in _ANSWERS}
     scopes = section.text_map("scopes")
-    table = _table(section, (), {}, scopes, fields["rate_limits"])
+    table = _table(section, ScopeTable((), {}), scopes, fields["rate_limits"])
     if table is None or len(section.problems) > before:
         return None
     broker = Broker(name, section.text("title") or name, scopes, _whole(environments), table, **fields)
@@ -82,7 +86,7 @@ def extend(section: Section, broker: Broker, base: Path) -> Broker:
         for name, part in section.named("environments")
     }
     scopes = {**broker.scopes, **section.text_map("scopes")}
-    table = _table(section, broker.table.rows, broker.table.params, scopes, broker.rate_limits)
+    table = _table(section, broker.table, scopes, broker.rate_limits)
     environments = {**broker.environments, **_whole(added)}
     extended = replace(broker, scopes=scopes, environments=environments, table=table or broker.table)
     _check_own_endpoints(section, extended)
@@ -101,7 +105,7 @@ def _environment(
         section.needs("token_url", *(["authorize_url"] if login == "code" else []))
     urls = {key: _url(section, key) for key in ("token_url", "authorize_url", "revoke_url", "login_page")}
     times = {key: section.number(key) for key in ("min_life", "renew_cooldown")}
-    ca_file = section.text("ca_file")
+    ca_file = _matching(section, "ca_file", _FILE, "a path, absolute, from `~/`, or from this file's directory")
     given: dict[str, Any] = urls | times | {
         "max_rotations_per_day": section.whole("max_rotations_per_day"),
         "ca_file": None if ca_file is None else str(base / Path(ca_file).expanduser()),
@@ -118,7 +122,11 @@ def _environment(
 
 
 def _url(section: Section, key: str) -> str | None:
-    return _matching(section, key, _URL, "an https:// address with a path, without user name, `?` and `#`")
+    value = _matching(section, key, _URL, "an https:// address with a path, without user name, `?` and `#`")
+    found = _URL.fullmatch(value or "")
+    if found and found["port"] and not 0 < int(found["port"]) < 1 << 16:
+        section.fault(key, "has no valid port", "write a number from 1 to 65535")
+    return value
 
 
 def _matching(section: Section, key: str, form: re.Pattern[str], name: str) -> str | None:
@@ -182,28 +190,30 @@ def _rule(section: Section) -> AnswerRule:
 
 
 def _table(
-    section: Section,
-    rows: Sequence[Row],
-    params: Mapping[str, str],
-    scopes: Mapping[str, str],
-    rates: Mapping[str, Rate],
+    section: Section, built_in: ScopeTable, scopes: Mapping[str, str], rates: Mapping[str, Rate]
 ) -> ScopeTable | None:
-    """The rows so far and those of this section, as one table."""
+    """The built-in rows and those of this section, as one table."""
     types = section.section("params")
     added = section.text_map("params")
-    for name in added.keys() & params.keys():
+    for name in added.keys() & built_in.params.keys():
         types.fault(name, "is a type of the built-in broker", "use another name", at_key=True)
     bad = {name for name, text in added.items() if not _is_type(types, name, text)}
     read = [(row, part) for part in section.listed("rows") if (row := _row(part, scopes, rates))]
     places = {row.id: part for row, part in read}
     # A row with a bad type has been told of by its type.
-    whole = [*rows, *(row for row, _ in read if not bad & set(row.captures))]
-    known = {**added, **params}
+    sound = [row for row, _ in read if not bad & set(row.captures)]
+    whole = [*built_in.rows, *sound]
+    known = {**added, **built_in.params}
     problems = ScopeTable.faults(whole, known)
     for problem in problems:
         place = places.get(problem.row) or section
         place.fault("path" if problem.row in places else "rows", f"row {problem}")
-    return None if problems else ScopeTable(whole, known)
+    if problems:
+        return None
+    # A built-in row's scope and flags are not the user's to change.
+    for loser, row in built_in.losing_to(sound, known):
+        places[row.id].fault("path", f"row {row.id}: it would take calls of the built-in row {loser.id}", "remove it")
+    return ScopeTable(whole, known)
 
 
 def _is_type(section: Section, name: str, text: str) -> bool:
@@ -246,7 +256,10 @@ def _check_own_endpoints(section: Section, broker: Broker) -> None:
     """No row takes an address that bearerd itself uses: a client must not get at tokens through us."""
     for path in dict.fromkeys(_own_paths(broker)):
         segments = tuple(path[1:].encode().split(b"/"))
-        for row in (row for method in METHODS for row in broker.table.rows_at(method, segments)):
+        rows = [row for method in METHODS for row in broker.table.rows_at(method, segments)]
+        # Some servers fold letter case, and take a last slash or leave it.
+        rows += [row for row in broker.table.rows if row.path.rstrip("/").lower() == path.rstrip("/").lower()]
+        for row in dict.fromkeys(rows):
             message = f"row {row.id} takes {row.method} {path}, where tokens are handed out"
             section.fault("rows", message, "remove the row")
 

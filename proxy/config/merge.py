@@ -56,9 +56,9 @@ def merge(document: Document, environ: Mapping[str, str], overrides: Mapping[str
         if (path := path_of(name)) is None:
             problems.append(Problem(None, "", "no such setting", _suggest(name, merged.data), source=name))
         else:
-            _set(merged, path, text, name)
+            problems += _set(merged, path, text, name)
     for key, text in overrides.items():
-        _set(merged, tuple(key.split(".")), text, COMMAND_LINE)
+        problems += _set(merged, tuple(key.split(".")), text, COMMAND_LINE)
     _one_of_each_secret(merged)
     return merged, problems
 
@@ -70,7 +70,7 @@ def _key_variable(data: Mapping[str, Any], variables: Mapping[str, str]) -> froz
     return frozenset({name, f"{name}_FILE"})
 
 
-def _set(merged: Merged, path: Key, text: str, source: str) -> None:
+def _set(merged: Merged, path: Key, text: str, source: str) -> list[Problem]:
     kind = kind_at(path)
     if kind is None or kind is Kind.TREE:
         raise LookupError(f"no such key: {dotted(path)}")
@@ -80,13 +80,17 @@ def _set(merged: Merged, path: Key, text: str, source: str) -> None:
     elif kind is Kind.PLAIN:
         value = scalar(text)
     here = merged.data
-    for step in path[:-1]:
+    for place, step in enumerate(path[:-1], 1):
         below = here.setdefault(step, {})
+        if isinstance(below, str) and kind_at(path[:place]):  # `clients: none`: rights would be dropped in silence
+            message = f"has no effect, since `{dotted(path[:place])}` is one word"
+            return [Problem(None, dotted(path), message, "remove one of the two", source=source)]
         if not isinstance(below, dict):
-            return  # the file has a mistake here, which is reported as such
+            return []  # the file has a mistake here, which is reported as such
         here = below
     here[path[-1]] = value
     merged.origins[path] = source
+    return []
 
 
 def _one_of_each_secret(merged: Merged) -> None:

@@ -1,6 +1,7 @@
 """Which keys a configuration has, what each may hold, and its default. `config.schema.json` is generated from here."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -99,9 +100,9 @@ def _secret(value: object) -> Secret:
 
 
 def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
-    twice = sorted({value for value in values if values.count(value) > 1})
-    if twice:
-        raise Wrong(f"holds '{twice[0]}' twice", "remove one of the two")
+    twice = min((value for value, times in Counter(values).items() if times > 1), default=None)
+    if twice is not None:
+        raise Wrong(f"holds '{twice}' twice", "remove one of the two")
     return values
 
 
@@ -262,4 +263,14 @@ class Settings(Section):
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of the file, for editors; `config.schema.json` holds it."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Settings.model_json_schema(by_alias=True)
+    found = Settings.model_json_schema(by_alias=True)
+    _close(found)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | found
+
+
+def _close(part: Any) -> None:
+    """A name of the wrong form is refused, and not passed over as a key that nobody asked about."""
+    for below in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        _close(below)
+    if isinstance(part, dict) and "patternProperties" in part:
+        part["additionalProperties"] = False

@@ -107,7 +107,7 @@ _SECRET_KEY = re.compile(
     r"((?:secret|passw|passphrase|token|api[-_]?key)(?![\w-]*[_-](?:file|url|path|life)\b)[\w-]*[\"']?\s*[:=]\s*)\S.*",
     re.IGNORECASE,
 )
-_SECRET_SHAPE = re.compile(r"brd_\w+|(?<=://)[^/\s@]+(?=@)", re.ASCII)
+_SECRET_SHAPE = re.compile(r"brd_\w+|(?<=://)\S+(?=@)", re.ASCII)
 _WIDTH = 160
 
 

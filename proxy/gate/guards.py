@@ -1,21 +1,28 @@
 """Guards that look into a body. What cannot be read without doubt is refused: the broker may read the other copy."""
 
 import json
-import unicodedata
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 from proxy.errors import Refusal
+from proxy.gate.query import fold
+
+# A media type without a charset, or with UTF-8: in any other one the same bytes can spell another body.
+_CHARSET = re.compile(rb"""(?:(?!charset).)*(?:;[ \t]*charset="?utf-?8"?[ \t]*)?""", re.DOTALL)
 
 
-def body_must_not_hold(body: bytes, names: Sequence[str]) -> None:
+def body_must_not_hold(body: bytes, names: Sequence[str], headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
     """Raise `Refusal("guard-denied")` if a JSON body holds one of `names` at its top level, in any letter case.
 
     So does anything that is not one strict JSON object: other text, a repeated member (at any depth), NaN, a byte
-    order mark, bytes that are no UTF-8. An empty body holds nothing and passes; whether the broker takes it is the
-    broker's matter.
+    order mark, bytes that are no UTF-8; and one that a server could split as a form, whatever its content type says:
+    `{"a": "&stream=true&"}`; and one whose Content-Type in `headers` names another character set. An empty body holds
+    nothing and passes; whether the broker takes it is the broker's matter.
     """
     if not names or not body:
         return
+    if any(name.lower() == b"content-type" and not _CHARSET.fullmatch(value.lower()) for name, value in headers):
+        raise _denied("The Content-Type names a character set other than UTF-8, so the body cannot be judged.")
     try:
         value = json.loads(body.decode("utf-8"), object_pairs_hook=_members, parse_constant=_no_constant)
     except _RepeatedMember:
@@ -24,10 +31,12 @@ def body_must_not_hold(body: bytes, names: Sequence[str]) -> None:
         raise _denied("The body is not strict JSON, so it cannot be judged.") from None
     if not isinstance(value, dict):
         raise _denied("The body is not a JSON object, so it cannot be judged.")
-    held = {_fold(name) for name in value}
+    held = {fold(name) for name in value}
     for name in names:
-        if _fold(name) in held:
+        if fold(name) in held:
             raise _denied(f"The body must not hold `{name}` here.")
+    if b"&" in body or b";" in body:
+        raise _denied("The body holds `&` or `;`, so it could be read as a form too.")
 
 
 class _RepeatedMember(Exception):
@@ -35,18 +44,13 @@ class _RepeatedMember(Exception):
 
 
 def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    if len({_fold(name) for name, _ in pairs}) != len(pairs):
+    if len({fold(name) for name, _ in pairs}) != len(pairs):
         raise _RepeatedMember
     return dict(pairs)
 
 
 def _no_constant(_name: str) -> None:
     raise ValueError
-
-
-def _fold(name: str) -> str:
-    # Some JSON readers match members without regard to case.
-    return unicodedata.normalize("NFKC", name).casefold()
 
 
 def _denied(detail: str) -> Refusal:

@@ -173,6 +173,18 @@ def _check(atoms: tuple[Atom, ...]) -> None:
     dotted = any(ord(".") in atom.taken for atom in atoms)
     if dotted and (atoms[0].least == 0 or not atoms[0].taken <= _START):
         raise PatternError("a capture that takes `.` must start with a letter or digit, so that it never takes `..`")
+    _check_slashes(atoms)
+
+
+def _check_slashes(atoms: tuple[Atom, ...]) -> None:
+    """A server that decodes `%2F` before it splits must not see an empty or a dot segment."""
+    spelled = "".join(chr(min(atom.taken)) if len(atom.taken) == 1 else " " for atom in atoms)
+    for found in re.finditer("%2F", spelled):
+        after = atoms[found.end() : found.end() + 1]
+        if not sum(atom.least for atom in atoms[: found.start()]):
+            raise PatternError("%2F must follow something, so that no segment is empty once it is decoded")
+        if not after or not after[0].least or not after[0].taken <= _START:
+            raise PatternError("a letter or digit must follow %2F, so that no `..` stands there once it is decoded")
 
 
 def _source(atoms: tuple[Atom, ...]) -> bytes:

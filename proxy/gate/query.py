@@ -13,6 +13,7 @@ _METHOD_OVERRIDES = frozenset(
 )
 
 _SEPARATORS = re.compile("[&;?]")
+_WORD = re.compile("[\\w\ufffd-]+")
 _NESTED_PERCENT = re.compile(rb"%(?:25)+")
 _ESCAPE = re.compile(rb"%(?:u([0-9A-Fa-f]{4})|([0-9A-Fa-f]{2}))")
 _ROUNDS = 8  # of decoding; `%252525…` counts as one
@@ -28,11 +29,26 @@ def exact_values(query: bytes | None, name: str) -> list[bytes]:
 
 
 def loose_names(query: bytes | None) -> list[str]:
-    """Every field name that some server could read: fully decoded, also split at `;`, letter case folded."""
+    """Every field name that some server could read: fully decoded, also split at `;`, letter case folded.
+
+    A name with punctuation counts as each of its words too, once a field: binders take `[stream]`, `!stream` and
+    `model.stream` for `stream`.
+    """
     if not query:
         return []
     text = _decode(query).decode("utf-8", errors="replace")
-    return [_fold(field.partition("=")[0]) for field in _SEPARATORS.split(text)]
+    names = (_fold(field.partition("=")[0]) for field in _SEPARATORS.split(text))
+    return [reading for name in names for reading in dict.fromkeys([name.partition("[")[0], *_WORD.findall(name)])]
+
+
+def fold(name: str) -> str:
+    """Compatibility letters as plain ones, without regard to case.
+
+    One character at a time: put in order as a whole, a long run of combining marks takes quadratic time.
+    """
+    if not name.isascii():
+        name = "".join(unicodedata.normalize("NFKC", char) for char in name)
+    return name.casefold()
 
 
 def overrides_method(query: bytes | None) -> bool:
@@ -62,7 +78,6 @@ def _unescape(found: re.Match[bytes]) -> bytes:
 
 
 def _fold(name: str) -> str:
-    """`STREAM`, `stream[]`, `+stream`, `strea\u200bm` and full-width letters all come out as `stream`."""
-    plain = unicodedata.normalize("NFKC", name.replace("+", " ")).casefold()
-    plain = plain.partition("[")[0]
+    """`STREAM`, `+stream`, `s%tream` (IIS drops a stray `%`), `strea\u200bm` and full-width letters are `stream`."""
+    plain = fold(name.replace("+", " ").replace("%", ""))
     return "".join(char for char in plain if char == UNREADABLE or (char.isprintable() and not char.isspace()))

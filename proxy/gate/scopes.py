@@ -61,6 +61,25 @@ class ScopeTable:
         found = _Search(method, segments).run(self._root, 0, ())
         return tuple(found[0].rows) if found else ()
 
+    def losing_to(self, added: Sequence[Row], params: Mapping[str, str]) -> Iterator[tuple[Row, Row]]:
+        """Rows of this table some of whose calls would be an added row's, each with that one.
+
+        Such a row has a literal where ours has a capture, or asks more of the query. `params` has the types of all.
+        Of rows with equal rank `faults` tells: they make no table.
+        """
+        types = _Types(params)
+        asked: dict[tuple[str, str], set[str]] = {}
+        for ours in self.rows:
+            asked.setdefault((ours.method, ours.path), set()).update(dict(ours.when_query))
+        for row in added:
+            for ours in self.rows:
+                if row.method == ours.method and types.meet(ours, row):
+                    pairs = zip(ours.segments, row.segments, strict=True)
+                    other = next((theirs for mine, theirs in pairs if mine != theirs), None)
+                    more = dict(row.when_query).keys() - asked[ours.method, ours.path]
+                    if more if other is None else not CAPTURE.fullmatch(other):
+                        yield ours, row
+
     def match(self, method: str, target: Target) -> Match | Denied:
         """The row that takes this call, or why there is none."""
         search = _Search(method, target.segments)
@@ -214,6 +233,19 @@ class _Types:
 
     def pattern(self, name: str) -> patterns.Pattern:
         return self._patterns[name]
+
+    def meet(self, first: Row, second: Row) -> bool:
+        """Whether some path is one of both rows."""
+        pairs = list(zip(first.segments, second.segments, strict=False))
+        return len(first.segments) == len(second.segments) and all(self._touch(*pair) for pair in pairs)
+
+    def _touch(self, first: str, second: str) -> bool:
+        one, other = CAPTURE.fullmatch(first), CAPTURE.fullmatch(second)
+        if one and other:
+            return first == second or self.overlap(one[1], other[1])
+        if one:
+            return self.pattern(one[1]).takes(second.encode())
+        return self.pattern(other[1]).takes(first.encode()) if other else first == second
 
     def overlap(self, first: str, second: str) -> bool:
         if (first, second) not in self._overlaps:

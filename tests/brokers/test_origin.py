@@ -140,6 +140,13 @@ def test_a_pattern_that_could_mean_more_than_it_says_is_refused(text: str) -> No
         HostPattern.parse(text)
 
 
+@pytest.mark.parametrize("text", ["#", "10.0.0.#:*", "###.###.###.###:*", "1-#"])
+def test_no_pattern_takes_many_addresses(text: str) -> None:
+    """An address that is not spelled out could not be seen to be private."""
+    with pytest.raises(ValueError, match="would take many addresses; write each one out"):
+        HostPattern.parse(text)
+
+
 @pytest.mark.parametrize(
     ("text", "private"),
     [
@@ -154,11 +161,22 @@ def test_a_pattern_tells_whether_it_spells_out_a_private_host(text: str, *, priv
     assert private == HostPattern.parse(text).names_private_host
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0", "100.64.0.1", "::", "fe80::1", "::ffff:127.0.0.1", "192.0.2.1"])
+@pytest.mark.parametrize("address", [
+    "0.0.0.0", "100.64.0.1", "::", "fe80::1", "::ffff:127.0.0.1", "192.0.2.1", "::127.0.0.1", "64:ff9b::10.0.0.1",
+    "64:ff9b:1::a00:1", "2002:7f00:1::", "fec0::1", "224.0.0.1", "ff02::1",
+])  # fmt: skip
 def test_an_address_off_the_public_internet_is_private(address: str) -> None:
     """In whatever notation; a name is not an address."""
     assert is_private(address)
     assert not is_private("localhost")
+
+
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::8.8.8.8", "2002:808:808::", "::ffff:8.8.8.8"]
+)
+def test_a_public_address_is_not_private(address: str) -> None:
+    """Nor is one that a network without IPv4 writes in its own notation."""
+    assert not is_private(address)
 
 
 @pytest.mark.parametrize(("origin", "text"), [(Origin("a.com", 443), "a.com"), (Origin("a.com", 8443), "a.com:8443")])

@@ -69,6 +69,10 @@ MISTAKES = [
     ("api_hosts: [api.plain.test]", "api_hosts: [api.plain.*]", ":8:17: environments.live.api_hosts.0: "),
     ("api_hosts: [api.plain.test]", "api_hosts: [other.test]", ":9:17: environments.live.api_server: is not among"),
     ("api_server: https://api.plain.test", "api_server: api.plain.test", ":9:17: environments.live.api_server: is no"),
+    ("login.plain.test/token", "login.plain.test:65536/token", "environments.live.token_url: has no valid port"),
+    ("login.plain.test/token", "login.plain.test:0/token", ":6:16: environments.live.token_url: has no valid port"),
+    ("    api_server", "    ca_file: ~nobody/x\n    api_server", ":9:14: environments.live.ca_file: must be a path"),
+    ("plain/1.0", '"plain\\r\\nx: y"', ":15:13: user_agent: must be 1 to 256 printable ASCII characters"),
     ("    api_server", "    max_life: 3\n    api_server", ":9:5: environments.live.max_life: unknown key 'max_life'"),
     ("    api_server", "    min_life: 1h\n    api_server", ":9:15: environments.live.min_life: must be a number"),
     ("    api_server", "    max_rotations_per_day: 1.5\n    api_server", ":9:28: environments.live.max_rotations"),
@@ -78,6 +82,7 @@ MISTAKES = [
     ("[{json: {error: invalid_grant}}]", "[{code: 400}]", ":12:15: dead_token.0.code: unknown key 'code'"),
     ("per_second: 2.5", "per_minute: 2", ":13:23: rate_limits.calls.per_minute: unknown key 'per_minute'"),
     ("[idempotency-key]", "[authorization]", ":14:15: add_headers.0: is no header that may be added"),
+    ("[idempotency-key]", "[x-method-override]", ":14:15: add_headers.0: is no header that may be added"),
     ("[idempotency-key]", "[x-forwarded-for]", ":14:15: add_headers.0: is no header that may be added"),
     ("[idempotency-key]", "[Idempotency-Key]", ":14:15: add_headers.0: is no header that may be added"),
     ("scope: write, mutating", "scope: wriet, mutating", "rows.1.scope: no such scope is declared"),
@@ -200,6 +205,21 @@ rows:
     assert 1 == len(broker.table.rows_at("GET", (b"v1", b"accounts", b"26598145", b"activities", b"")))
 
 
+def test_a_row_that_takes_only_refused_calls_may_be_added() -> None:
+    """Beside a built-in row: a word where it has digits, another method, another value of a name that decides."""
+    _, problems = _extend(
+        """\
+params: {word: "[a-z]{1,20}"}
+rows:
+  - {id: a, method: GET, path: "/v1/accounts/{account}/orders/recent", scope: read_acc}
+  - {id: b, method: PUT, path: "/v1/accounts/{account}/orders/{order}", scope: trade}
+  - {id: c, method: GET, path: /v1/markets/quotes, scope: read_md, when_query: {stream: "false"}}
+  - {id: d, method: GET, path: "/v1/symbols/{word}", scope: read_acc}
+"""
+    )
+    assert [] == problems
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -214,6 +234,16 @@ rows:
         ("rows: [{id: t, method: POST, path: /oauth2/revoke, scope: trade, when_query: {a: b}}]", "row t takes POST"),
         ('params: {n: "[0-9]{1,9}"}\nrows: [{id: t, method: GET, path: "/v1/symbols/{n}", scope: trade}]',
          "rows.0.path: row t: it and symbol could take the same target"),
+        ("rows: [{id: t, method: POST, path: /OAuth2/Token, scope: trade}]", "rows: row t takes POST /oauth2/token"),
+        ("rows: [{id: t, method: POST, path: /oauth2/token/, scope: trade}]", "rows: row t takes POST /oauth2/token"),
+        ("rows: [{id: t, method: POST, path: /v1/accounts/26598145/orders, scope: read_acc}]",
+         ":1:36: rows.0.path: row t: it would take calls of the built-in row order_new, remove it"),
+        ('rows: [{id: t, method: DELETE, path: "/v1/accounts/26598145/orders/{order}", scope: read_acc}]',
+         "it would take calls of the built-in row order_cancel"),
+        ('rows: [{id: t, method: POST, path: "/v1/accounts/{account}/orders", scope: read_acc, when_query: {a: b}}]',
+         "it would take calls of the built-in row order_new"),
+        ('rows: [{id: t, method: GET, path: /v1/markets/quotes, scope: read_acc, when_query: {stream: "true", a: b}}]',
+         "it would take calls of the built-in row quotes"),
         ("rows: {}", ":1:1: rows: must be a list, not a mapping"),
     ],
 )  # fmt: skip

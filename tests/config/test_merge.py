@@ -88,6 +88,18 @@ def test_a_broken_section_is_left_as_it_is() -> None:
     assert {"log": 3} == _merged("log: 3\n", BEARERD_LOG__LEVEL="debug").data
 
 
+@pytest.mark.parametrize(
+    ("text", "environ"),
+    [("clients: none", {}), ("clients: {bot: {questrade: [read_acc]}}", {"BEARERD_CLIENTS": "none"})],
+)
+def test_rights_beside_no_clients_are_a_problem(text: str, environ: dict[str, str]) -> None:
+    """Whoever narrows a client by a variable must not be left with an open door."""
+    variable = "BEARERD_CLIENTS__BOT__QUESTRADE"
+    _, problems = merge(parse_yaml(text, "config.yaml"), environ | {variable: "read_acc"}, {})
+    expected = "clients.bot.questrade: has no effect, since `clients` is one word, remove one of the two"
+    assert [f"{variable}: error: {expected}"] == list(map(str, problems))
+
+
 def test_a_secret_of_the_environment_replaces_either_form() -> None:
     """The file's `…_file` goes when the variable holds the secret itself, and the other way round."""
     text = "grants: {x: {client_secret_file: a}}\n"

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from time import process_time
 
 import pytest
 from pydantic import ValidationError
@@ -21,6 +22,18 @@ def _refused(**data: object) -> list[tuple[str, str | None]]:
 def test_the_schema_file_is_up_to_date() -> None:
     """Editors see exactly what the models take: `bearerd config schema > config.schema.json`."""
     assert schema() == json.loads((ROOT / "config.schema.json").read_text("utf-8"))
+
+
+def test_an_editor_marks_names_of_a_wrong_form() -> None:
+    """Every mapping with names of the user's takes names of the one form and no others."""
+    places = [json.loads((ROOT / "config.schema.json").read_text("utf-8"))]
+    named = []
+    for place in places:
+        places += [
+            below for below in (place.values() if isinstance(place, dict) else place) if isinstance(below, dict | list)
+        ]
+        named += [place] if "patternProperties" in place else []
+    assert [False] * 5 == [each.get("additionalProperties") for each in named]
 
 
 def test_every_key_is_described() -> None:
@@ -123,3 +136,11 @@ def test_good_hosts_and_proxies_are_taken() -> None:
     """Names and bracketed addresses with a port or `*`; a proxy loses its trailing slash."""
     found = Settings(allowed_hosts=("bearerd.internal:*", "[::1]:9000"), egress_proxy="http://proxy:3128/")
     assert (("bearerd.internal:*", "[::1]:9000"), "http://proxy:3128") == (found.allowed_hosts, found.egress_proxy)
+
+
+def test_a_long_list_is_checked_in_linear_time() -> None:
+    """Tens of thousands of values, none of them twice, are no reason to wait."""
+    began = process_time()
+    found = Settings(allowed_hosts=tuple(f"h{number}:1" for number in range(20_000)))
+    assert process_time() - began < 2
+    assert 20_000 == len(found.allowed_hosts)

@@ -52,11 +52,12 @@ def test_a_secret_on_the_line_is_not_shown() -> None:
         "refresh_token: canary",
         "key brd_canary",
         "store: postgresql://u:canary@db/x",
+        "egress_proxy: http://u:can/canary@canary@host:3128",
     ]
     document = parse_yaml("\n".join(lines), "c.yaml")
-    shown = render_problems([Problem(Mark(n, 1), "", "x", source="c.yaml") for n in range(1, 7)], document)
+    shown = render_problems([Problem(Mark(n, 1), "", "x", source="c.yaml") for n in range(1, 8)], document)
     assert "canary" not in shown
-    assert 6 == shown.count("***")
+    assert 7 == shown.count("***")
 
 
 def test_addresses_and_files_of_secrets_are_shown() -> None:

@@ -5,7 +5,7 @@ import pytest
 from proxy.errors import Refusal
 from proxy.gate.browser import Hosts, check
 
-HOSTS = Hosts(["127.0.0.1:8080", "localhost:8080", "[::1]:8080", "bearerd.internal", "lab.internal:*"])
+HOSTS = Hosts(["127.0.0.1:8080", "localhost:8080", "[::1]:8080", "bearerd.internal", "lab.internal:*", "Desk:8080"])
 OURS = (b"Host", b"127.0.0.1:8080")
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -21,7 +21,7 @@ def _outcome(method: str, headers: Headers, hosts: Hosts | None = HOSTS, own_ori
 
 GOOD_HOSTS = [
     b"127.0.0.1:8080", b"localhost:8080", b"LocalHost:8080", b"[::1]:8080", b"bearerd.internal", b"BEARERD.internal",
-    b"lab.internal:1", b"lab.internal:65535", b"lab.internal", b" 127.0.0.1:8080 ",
+    b"lab.internal:1", b"lab.internal:65535", b"lab.internal", b"desk:8080", b" 127.0.0.1:8080 ",
 ]  # fmt: skip
 BAD_HOSTS = [
     b"", b"evil.test", b"evil.test:8080", b"127.0.0.1", b"127.0.0.1:8081", b"127.0.0.1:80800", b"127.0.0.1:08080",
@@ -40,7 +40,7 @@ BAD_HOSTS = [
 
 @pytest.mark.parametrize("host", GOOD_HOSTS)
 def test_our_own_names_pass(host: bytes) -> None:
-    """A Host that we serve passes, in any letter case."""
+    """A Host that we serve passes, in any letter case, also of the configuration."""
     assert "pass" == _outcome("GET", [(b"host", host)])
 
 

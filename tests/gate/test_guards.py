@@ -55,6 +55,8 @@ def test_a_body_without_the_names_passes(body: bytes) -> None:
         (b'{"a": "\xff"}', "not strict JSON"),
         (b"/* */ {}", "not strict JSON"),
         (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "not strict JSON"),
+        (b'{"a": "x&stream=true&y"}', "as a form"),
+        (b'{"a": "x;stream=true"}', "as a form"),
         (b'{"a": ' + b"9" * 5000 + b"}", "not strict JSON"),
     ],
 )
@@ -69,3 +71,34 @@ def test_a_name_or_a_doubt_is_refused(body: bytes, why: str) -> None:
 def test_without_names_no_body_is_read() -> None:
     """A row that forbids nothing takes any bytes."""
     body_must_not_hold(b"\xff", ())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"application/json",
+        b"application/json; charset=utf-8",
+        b'Application/JSON;charset="UTF-8"',
+        b"text/plain; charset=UTF8",
+        b"",
+    ],
+)
+def test_utf_8_may_be_named_or_not(value: bytes) -> None:
+    """What JSON is anyway."""
+    body_must_not_hold(b"{}", ["stream"], [(b"Content-Type", value)])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"application/json; charset=utf-7",
+        b"application/json; CharSet=utf-16",
+        b"application/json; charset=IBM037",
+        b"application/json; charset=utf-8; charset=utf-7",
+        b'application/json; x="; charset=utf-7"',
+    ],
+)
+def test_another_character_set_is_a_doubt(value: bytes) -> None:
+    """The broker would read other letters out of the same bytes."""
+    with pytest.raises(Refusal, match="character set"):
+        body_must_not_hold(b"{}", ["stream"], [(b"content-type", value)])

@@ -23,6 +23,7 @@ from proxy.gate.patterns import PatternError, overlap, read
         ("ab?c{2}", [b"acc", b"abcc"], [b"abc", b"abbcc"]),
         (r"[a\-z]{1,2}", [b"-", b"az"], [b"m"]),
         ("x|[0-9]{1,3}", [b"x", b"123"], [b"x1", b"1234"]),
+        ("[0-9]{1,3}|x", [b"x", b"123"], [b"1x", b"1234"]),
     ],
 )
 def test_a_pattern_takes_whole_segments_only(text: str, taken: list[bytes], refused: list[bytes]) -> None:
@@ -71,6 +72,14 @@ def test_a_pattern_takes_whole_segments_only(text: str, taken: list[bytes], refu
         ("a%2f", "upper case"),
         ("(?i)a", "nested repeats"),
         ("a%2F{2}", "is repeated"),
+        ("[A-Z.]{1,3}", "must start with a letter or digit"),
+        ("[A-Z]{1,3}%2F[.]{2}", "must follow %2F"),
+        ("[A-Z]{1,3}%2F[A-Z.]{2}", "must follow %2F"),
+        ("[A-Z]{1,3}%2F[A-Z]?[.]{2}", "must follow %2F"),
+        ("[A-Z]{1,3}%2F", "must follow %2F"),
+        ("[A-Z]{1,3}%2F%2F[A-Z]{1,3}", "must follow %2F"),
+        ("%2F[A-Z]{1,3}", "must follow something"),
+        ("[A-Z]?%2F[A-Z]{1,3}", "must follow something"),
         ("[a/]", "in different ways"),
         ("[ -~]", "in different ways"),
         ("[é]", "in different ways"),

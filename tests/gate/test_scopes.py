@@ -165,6 +165,8 @@ def test_the_query_tells_rows_of_one_path_apart(call: str, row: str) -> None:
         "stream%3Dtrue",
         "stream=true&mode=web", "stream=true&mode=", "stream=true&mode", "stream=true&mode=Web&mode=Raw",
         "stream=true&Mode=Web",
+        "[stream]=true", "%5Bstream%5D=true", "!stream=true", "model.stream=true", "s%tream=true",
+        "stream=true&[mode]=Web",
         "stream=true&mode=%57eb", "stream=true&m%6Fde=Web", "stream=true;mode=Web", "stream=true&mode=Web,Raw",
     ],
 )  # fmt: skip
@@ -243,6 +245,7 @@ def test_an_id_is_used_once() -> None:
         ["GET /a/{account}", "GET /a/12345678"],
         ["GET /a/{account}", "GET /a/{order}/b"],
         ["GET /a/{pair}", "GET /a/{symbol}"],
+        ["GET /a/{account}/{pair}", "GET /a/{order}/{symbol}"],
     ],
 )
 def test_rows_that_exclude_each_other_live_together(rows: list[str]) -> None:
