@@ -7,6 +7,7 @@ refused in one line that ends in the command that puts it right; nothing is put 
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import shlex
 import stat
@@ -39,11 +40,11 @@ def check_directory(path: Path, *, private: bool = True) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Make `path` with mode 0700, whatever the umask, if it is missing; then check it."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+    """Make `path`, and what is missing above it, with mode 0700 if it is missing; then check it."""
+    missing = itertools.takewhile(lambda each: not each.exists(), (path, *path.parents))
+    for each in reversed(list(missing)):
         with contextlib.suppress(FileExistsError):
-            path.mkdir(mode=0o700)
+            each.mkdir(mode=0o700)
     check_directory(path)
 
 
@@ -210,7 +211,8 @@ class SystemFiles:
             who = f"process {pid}" if pid else "another process"
             raise StoreLocked(f"{path.parent} is in use by {who}", pid) from None
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without a name in it
+            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         return descriptor
 
     def open(self, path: Path) -> int:

@@ -250,6 +250,10 @@ class Source:
             raise KeyUnavailable(f"nobody to ask for the passphrase: set {_PASSPHRASE}_FILE, or start on a terminal")
         if not text:
             raise KeyUnavailable("the passphrase is empty")
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # a variable with bytes of another encoding
+            raise KeyUnavailable("the passphrase is not text in UTF-8") from None
         self._told[_PASSPHRASE] = text
         return text
 

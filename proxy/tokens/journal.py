@@ -66,7 +66,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a start-up reads back. `answer` is None if none was kept, or if it is torn."""
+    """A slot in use and what it holds. `answer` is None if none was kept, or if it is torn."""
 
     slot: Slot
     intent: Intent
@@ -104,7 +104,7 @@ class Journal:
         """Not for callers: use `open`."""
         self.path = file.path
         self._file, self._files, self._lock = file, files, lock
-        self._found: list[Found] = []
+        self._found: dict[int, Found] = {}  # by `use`, as `_places`
         self._places: dict[int, _Place] = {}
         self._free: list[int] = []
         self._doubtful: deque[int] = deque()  # places that failed once: taken only when no other is left
@@ -152,8 +152,8 @@ class Journal:
         return sum(place.answered for place in self._places.values())
 
     def found(self) -> list[Found]:
-        """What was in use when the journal was opened. Each stays in use until it is freed."""
-        return list(self._found)
+        """Every slot in use: left over when the journal was opened, or begun since. Each stays until it is freed."""
+        return list(self._found.values())
 
     async def begin(self, intent: Intent) -> Slot:
         """Take a slot and make the intent durable. `JournalError`: it is not, and nothing may be spent."""
@@ -172,6 +172,7 @@ class Journal:
                 self._doubtful.append(place.index)
                 self._fail("cannot write the intent", fault)
             raise
+        self._found[slot.use] = Found(slot, intent, None)
         return slot
 
     def keep(self, slot: Slot, status: int, content_type: str, body: bytes, wall: float = 0.0) -> None:
@@ -181,8 +182,8 @@ class Journal:
         that, and after a failed `sync`, the intent is written again along with the answer.
         """
         place = self._place(slot)
-        head = {"status": status, "content_type": regions.short_type(content_type), "received_wall": wall}
-        body = body[: regions.BODY]
+        answer = Answer(status, regions.short_type(content_type), body[: regions.BODY], wall)
+        head = {"status": status, "content_type": answer.content_type, "received_wall": wall}
         moving = place.failed
         if moving:
             fresh = self._take()
@@ -191,12 +192,13 @@ class Journal:
         place.failed, place.mark = True, self._sync.mark()
         try:
             if moving:
-                self._file.write_both(Record(place.index, slot.use, asdict(slot.intent), (head, body)))
+                self._file.write_both(Record(place.index, slot.use, asdict(slot.intent), (head, answer.body)))
             else:
-                self._file.write_answer(place.index, slot.use, head, body)
+                self._file.write_answer(place.index, slot.use, head, answer.body)
         except OSError as fault:
             self._fail("cannot keep the answer", fault)
         place.failed, place.answered = False, True
+        self._found[slot.use] = Found(slot, slot.intent, answer)
 
     async def sync(self, slot: Slot) -> None:
         """Return when what `keep` wrote survives a power loss. `JournalError`: call `keep` again, then this."""
@@ -214,7 +216,7 @@ class Journal:
         place = self._places.pop(slot.use, None)
         if place is None:
             return
-        self._found = [item for item in self._found if item.slot.use != slot.use]
+        self._found.pop(slot.use, None)
         for index in (*place.left, place.index):
             blank = await self._blank(index)
             if blank and not place.failed and index == place.index:
@@ -273,13 +275,13 @@ class Journal:
             item, twin = Found(slot, slot.intent, answer), self._places.get(record.use)
             if twin is None:
                 self._places[record.use] = _Place(record.index, answered=answer is not None)
-                self._found.append(item)
+                self._found[record.use] = item
             elif answer is None:
                 twin.left.append(record.index)
             else:
                 # It moved to another place because the disk failed: the copy with the answer counts.
                 self._places[record.use] = _Place(record.index, answered=True, left=[*twin.left, twin.index])
-                self._found = [item if other.slot == slot else other for other in self._found]
+                self._found[record.use] = item
         taken = {index for place in self._places.values() for index in (place.index, *place.left)}
         self._free = [index for index in range(self.slots) if index not in taken]
 

@@ -5,7 +5,7 @@ A refresh token goes into a form body and nowhere else: never into a URL, a log 
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 
 import aiohttp
@@ -65,10 +65,12 @@ class TokenEndpoint:
             tls = await tls_context(self.ca_file)
         except OSError:  # `ssl.SSLError` is one too
             raise NotSent("the environment's ca_file cannot be read") from None
-        timeout = aiohttp.ClientTimeout(total=TOTAL_TIMEOUT, sock_connect=CONNECT_TIMEOUT, ceil_threshold=60)
+        # `connect`, not `sock_connect`: a name server that hangs is part of it.
+        timeout = aiohttp.ClientTimeout(total=TOTAL_TIMEOUT, connect=CONNECT_TIMEOUT, ceil_threshold=60)
         headers = {
             "User-Agent": self.user_agent,
             "Accept": "application/json",
+            "Accept-Encoding": "identity",  # nobody unpacks the answer, and without this line it may come packed
             "Content-Type": "application/x-www-form-urlencoded",
         }
         async with session(tls, allow_private=self.allow_private, keep_alive=None, egress=self.egress) as client:
@@ -84,9 +86,9 @@ class TokenEndpoint:
                 body = await _read(answer)
             finally:
                 answer.close()
-            raw = RawAnswer(answer.status, answer.headers.get("Content-Type", ""), body, _retry_after(answer))
-            arrived(raw)  # before the session is closed: that gives the loop a turn
-            return raw
+            raw = RawAnswer(answer.status, answer.headers.get("Content-Type", ""), body)
+            arrived(raw)  # before the session is closed, which gives the loop a turn, and before anything is read in it
+            return replace(raw, retry_after=_retry_after(answer))
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:
@@ -111,6 +113,6 @@ def _retry_after(answer: aiohttp.ClientResponse) -> float | None:
         return float(text)
     try:
         wait = parsedate_to_datetime(text) - parsedate_to_datetime(answer.headers.get("Date", ""))
-    except (ValueError, TypeError):  # TypeError: one of the two names no time zone
+    except (ValueError, TypeError, OverflowError):  # TypeError: one of the two names no time zone
         return None
     return max(0.0, wait.total_seconds())

@@ -103,8 +103,8 @@ class Renewal:
         held = self._held
         if held.grant.issuer not in ("", held.issuer):
             return  # another environment's: not ours to judge
-        # By age: a doubt comes before the try that was to settle it.
-        for item in sorted(found, key=lambda item: item.intent.wall):
+        # By age: a doubt comes before the try that was to settle it. A wall clock may have been set back in between.
+        for item in sorted(found, key=lambda item: (item.intent.generation, item.intent.wall)):
             await self._resume(item)
 
     async def forget_lost(self) -> None:
@@ -115,9 +115,12 @@ class Renewal:
 
     # -- start --------------------------------------------------------------------------------------------------------
 
-    async def _adopt(self, stored: Grant | None) -> None:
+    async def _adopt(self, stored: Grant | None, event: Event | None = None) -> None:
+        """Take over what was read from the store. `StoreError`: nothing has changed."""
         held = self._held
         verdict = await self._book.verdict(stored.token_hash) if stored and stored.refresh_token else None
+        if event is not None:
+            held.see(event)
         if stored is not None and stored.issuer not in ("", held.issuer):
             # Its token must not be posted to another login host: the refusal would be taken for its death.
             held.hold(replace(stored, refresh_token=None, access_token=None, origin=None))
@@ -137,27 +140,24 @@ class Renewal:
         ours = intent.generation == grant.generation and (
             intent.login or (intent.lineage == grant.lineage and intent.token_hash == grant.token_hash)
         )
-        if not ours:
+        # The store came back from a backup while the answer was not in it yet: what it holds is long spent.
+        newer = intent.generation > grant.generation
+        if item.answer is None and ours:
+            await self._resume_unanswered(item)
+        elif item.answer is None or not (ours or newer):
             # The store has moved on: the answer was committed, or a login replaced its lineage.
             await self._journal.free(item.slot)
-        elif item.answer is None:
-            await self._resume_unanswered(item)
         else:
-            before = grant
+            before, anew = grant, intent.login or newer
+            if anew:
+                before = replace(grant, lineage=intent.lineage, issuer=held.issuer)
             if intent.login:
-                before = replace(
-                    grant,
-                    lineage=intent.lineage,
-                    issuer=held.issuer,
-                    refresh_token=None,
-                    access_token=None,
-                    origin=None,
-                )
-            attempt = Attempt(before, login=intent.login)
+                before = replace(before, refresh_token=None, access_token=None, origin=None)
+            attempt = Attempt(before, login=anew)
             boot = held.clock.now().boot
             outcome = read_back(attempt, item.answer, broker=held.broker, terms=held.terms, boot=boot)
             log.info("settling an answer from the journal", grant=held.name, outcome=outcome.event.name)
-            await self._settle(outcome, item.slot, login=intent.login, resumed=True)
+            await self._settle(outcome, item.slot, login=anew, resumed=True)
 
     async def _resume_unanswered(self, item: Found) -> None:
         held = self._held
@@ -183,9 +183,6 @@ class Renewal:
             theirs = (stored.generation, stored.token_hash) if stored else (0, "")
             if theirs == mine:
                 return True
-            if theirs[0] >= mine[0]:
-                await self._adopt_newer(stored)
-                return False
         except (Damaged, WrongKey, UnsafeFile) as error:
             held.back_off(f"nothing is redeemed while a person must look at the store: {error}")
             return False
@@ -196,12 +193,14 @@ class Renewal:
                 return True
             held.back_off(f"nothing is redeemed while the store can't be read: {error}")
             return False
-        held.see(Event.NOT_CONFIGURED, OLDER_STORE)
+        if theirs[0] < mine[0]:
+            held.see(Event.NOT_CONFIGURED, OLDER_STORE)
+            return False
+        try:
+            await self._adopt(stored, Event.PEER_IS_NEWER)
+        except StoreError as error:
+            held.back_off(f"the store holds a newer token and can't be read whole: {error}")
         return False
-
-    async def _adopt_newer(self, stored: Grant | None) -> None:
-        self._held.see(Event.PEER_IS_NEWER)
-        await self._adopt(stored)
 
     async def _redeem(self, attempt: Attempt) -> Outcome:
         """Prove that there is room, drain, post, settle. `JournalError`: nothing was posted."""
@@ -278,6 +277,7 @@ class Renewal:
         held = self._held
         if login:
             held.see(Event.LOGGED_IN)
+            held.patience.reset()
         else:
             self._reach(Event.ANSWER_KEPT, State.ANSWERED, "", resumed=resumed)
         now = held.clock.now()
@@ -309,7 +309,7 @@ class Renewal:
                 return
             # Its slot is not freed: the one copy of an answer that somebody may come to miss.
             log.error("somebody else has renewed this grant meanwhile", grant=held.name)
-            await self._adopt_newer(stored)
+            await self._adopt(stored, Event.PEER_IS_NEWER)
             self._outstanding = None
             return
         held.see(Event.COMMITTED, outcome.reason)
@@ -345,7 +345,7 @@ class Renewal:
             # Evidence about the bytes that were posted, no verdict on the account: the row may have moved on.
             stored = await self._book.read()
             if stored is not None and stored.generation > held.grant.generation:
-                await self._adopt_newer(stored)
+                await self._adopt(stored, Event.PEER_IS_NEWER)
             else:
                 await self._book.bury(held.grant.token_hash, reason, held.clock.now().wall)
         except StoreError as error:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import socket
 import stat
 from collections.abc import Iterator
@@ -56,15 +57,16 @@ def test_new_files_are_private_under_any_umask(state_dir: Path, replace: bool) -
 
 
 def test_new_directories_are_private(state_dir: Path) -> None:
-    """0700 under umask 0; an existing one is only checked."""
+    """0700 under umask 0, with all that is missing above it; an existing one is only checked."""
     old = os.umask(0)
     try:
-        make_directory(state_dir / "made")
+        make_directory(state_dir / "above" / "between" / "made")
     finally:
         os.umask(old)
-    make_directory(state_dir / "made")
+    make_directory(state_dir / "above" / "between" / "made")
 
-    assert 0o700 == mode(state_dir / "made")
+    made = [state_dir / "above", state_dir / "above/between", state_dir / "above/between/made"]
+    assert [0o700] * 3 == [mode(path) for path in made]
 
 
 @pytest.mark.parametrize("wider", [0o644, 0o640, 0o660, 0o604, 0o601, 0o666])
@@ -201,6 +203,22 @@ def test_a_lock_tells_its_holder(state_dir: Path) -> None:
 
     SYSTEM_FILES.close(SYSTEM_FILES.lock(path))
     assert f"{os.getpid()}\n" == path.read_text()
+
+
+def test_a_disk_that_is_full_does_not_keep_the_lock_from_its_holder(state_dir: Path) -> None:
+    """What is in the file is for people only; the process id of an earlier holder must not be told as ours."""
+    path = state_dir / "lock"
+    SYSTEM_FILES.close(SYSTEM_FILES.lock(path))
+    before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))  # every write fails, as on a full disk
+    try:
+        held = SYSTEM_FILES.lock(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
+
+    with pytest.raises(StoreLocked, match="another process"):
+        SYSTEM_FILES.lock(path)
+    SYSTEM_FILES.close(held)
 
 
 def test_a_lock_in_a_wider_directory_is_refused(state_dir: Path) -> None:

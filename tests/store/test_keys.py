@@ -216,6 +216,7 @@ def test_a_passphrase_that_cannot_be_had_is_refused(state_dir: Path) -> None:
         ({}, None, "nobody to ask"),
         ({"BEARERD_PASSPHRASE": "a", "BEARERD_PASSPHRASE_FILE": "b"}, None, "keep one"),
         ({"BEARERD_PASSPHRASE": ""}, None, "empty"),
+        ({"BEARERD_PASSPHRASE": "latin \udce9"}, None, "the passphrase is not text in UTF-8"),
         ({"BEARERD_PASSPHRASE_FILE": "/no/such/file"}, None, "missing"),
         ({}, lambda _: next(answers), "differ"),
     ):

@@ -211,6 +211,10 @@ class Home:
 
     async def open(self, *, start: bool = True) -> None:
         self.journal = await TimelessJournal.open(JOURNAL, self.sealer, files=self.disk)
+        await self.take_up(start=start)
+
+    async def take_up(self, *, start: bool = True) -> None:
+        """A new keeper on the journal and the store that are there, as a reload makes one."""
         self.keeper = Keeper(
             "questrade",
             broker=self.broker,

@@ -219,6 +219,29 @@ def test_an_answer_without_a_refresh_token_keeps_the_old_one() -> None:
     assert Secret("R-old") == parsed.grant.refresh_token
 
 
+@pytest.mark.parametrize("token", [None, "", 5, True, [], ["R-list"], {"R": "dict"}])
+def test_a_refresh_token_that_is_no_text_counts_as_none(token: object) -> None:
+    """The old one stands, as it does without the field; and nothing raises."""
+    parsed = read_answer(json.dumps(FIELDS | {"refresh_token": token}).encode(), BEFORE, TERMS, NOW)
+
+    assert parsed is not None
+    assert Secret("R-old") == parsed.grant.refresh_token
+
+
+def test_the_answer_s_own_refresh_token_counts_and_no_other_beside_it() -> None:
+    """Salvage, which takes the first that it finds, is for bodies that broke off."""
+    body = json.dumps({"asked": {"refresh_token": "R-asked", "access_token": "A-asked"}} | FIELDS).encode()
+    parsed = read_answer(body, BEFORE, TERMS, NOW)
+
+    assert parsed is not None
+    assert (Secret("R-new"), Secret("A-new")) == (parsed.grant.refresh_token, parsed.grant.access_token)
+
+
+def test_a_grant_without_a_refresh_token_has_no_hash() -> None:
+    """Never the hash of something else, that a mark could be taken for."""
+    assert "" == Grant("questrade").token_hash
+
+
 @pytest.mark.parametrize(
     "token", ["x" * 8000, "with space", "tab\t", "é", "\U0001f511", '"quoted"', "a\\b", "+/=", "\n"]
 )

@@ -184,6 +184,18 @@ async def test_more_rotations_a_day_than_allowed_stop_the_grant() -> None:
     await home.close()
 
 
+async def test_a_login_lets_a_grant_that_stopped_start_anew() -> None:
+    """A person has looked at it: what was counted before is forgotten, as after a reload."""
+    home = await homely(max_rotations_per_day=5, renew_cooldown=0.0)
+    await home.keep_calling(4 * HOUR)
+    assert State.STOPPED is home.state
+    await home.log_in("login-2")
+    await home.keep_calling(HOUR)
+
+    assert (State.FRESH, 3) == (home.state, len(home.endpoint.posts))
+    await home.close()
+
+
 async def test_no_limit_of_rotations_is_no_limit() -> None:
     """As the simulators have it: a token a second, for ten minutes."""
     home = await homely(max_rotations_per_day=0, min_life=1.0)

@@ -156,6 +156,17 @@ async def test_what_was_found_is_freed_like_any_other() -> None:
     assert [] == await after_kill(again)
 
 
+async def test_what_was_begun_since_is_found_too() -> None:
+    """For a keeper that is made while the journal is open; what is given back is not."""
+    journal = await opened(MemoryDisk())
+    slot, other = await journal.begin(INTENT), await journal.begin(replace(INTENT, grant="other"))
+    assert [("questrade", None), ("other", None)] == seen(journal)
+
+    journal.keep(slot, 200, "text/plain", BODY, 1.8e9)
+    await journal.free(other)
+    assert [Found(slot, INTENT, Answer(200, "text/plain", BODY, 1.8e9))] == journal.found()
+
+
 @pytest.mark.parametrize("call", ["pwrite", "datasync"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
 async def test_an_intent_that_fails_allows_no_spend(call: str, number: int) -> None:

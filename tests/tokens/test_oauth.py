@@ -1,6 +1,8 @@
 """The token endpoint on real TLS sockets: what is sent, once, and what each way of failing is told as."""
 
 import asyncio
+import socket
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -60,7 +62,7 @@ def says(data: bytes, *, end: Callable[[asyncio.StreamWriter], None] | None = No
 async def test_a_redeem_is_one_form_post_and_the_token_is_nowhere_else(
     endpoint: TokenEndpoint, broker: ScriptedBroker
 ) -> None:
-    """Percent-encoded in the body; not in the target, not in a header; no cookies, no encodings, our own name."""
+    """Percent-encoded in the body; not in the target, not in a header; no cookies, nothing packed, our own name."""
     broker.script.append(says(answer(200, PAIR, "Content-Type: application/json", "Set-Cookie: a=b")))
     broker.script.append(says(answer(200, PAIR)))
     raw = await endpoint.refresh(Secret(TOKEN))
@@ -73,7 +75,7 @@ async def test_a_redeem_is_one_form_post_and_the_token_is_nowhere_else(
     assert {"grant_type": ["refresh_token"], "refresh_token": [TOKEN]} == form
     assert ["application/x-www-form-urlencoded"] == first.all("Content-Type")
     assert (["bearerd/test"], ["application/json"]) == (first.all("User-Agent"), first.all("Accept"))
-    assert ([], []) == (second.all("Cookie"), first.all("Accept-Encoding"))
+    assert ([], ["identity"]) == (second.all("Cookie"), first.all("Accept-Encoding"))
     assert 2 == broker.connections
 
 
@@ -179,6 +181,21 @@ async def test_a_name_that_does_not_resolve_costs_nothing(authority: ca.Authorit
         await TokenEndpoint("https://localhost:1/", None, "x", str(authority.ca_file)).refresh(Secret("R"))
 
 
+async def test_a_name_server_that_hangs_costs_nothing_and_is_given_up_with_the_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Calls are held back meanwhile, and no byte has left: neither the whole 30 seconds nor a doubt."""
+    hung = threading.Event()
+    monkeypatch.setattr(oauth, "CONNECT_TIMEOUT", 0.2)
+    monkeypatch.setattr(oauth, "TOTAL_TIMEOUT", 2.0)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: hung.wait(4))
+    try:
+        with pytest.raises(NotSent, match="no connection within 5 s"):
+            await TokenEndpoint("https://login.example/", None, "x").refresh(Secret("R"))
+    finally:
+        hung.set()
+
+
 async def test_a_server_without_tls_costs_nothing(authority: ca.Authority) -> None:
     """It sees a TLS hello and no token."""
     seen = bytearray()
@@ -216,6 +233,8 @@ async def test_a_ca_file_that_cannot_be_read_costs_nothing(tmp_path: Path, conte
         (["Date: Sun, 01 Mar 2026 10:02:00 GMT", "Retry-After: Sun, 01 Mar 2026 10:00:00 GMT"], 0.0),
         (["Retry-After: Sun, 01 Mar 2026 10:02:00 GMT"], None),
         (["Date: Sun, 01 Mar 2026 10:00:00", "Retry-After: Sun, 01 Mar 2026 10:02:00 GMT"], None),
+        (["Date: Sun, 01 Mar 2026 10:00:00 GMT", f"Retry-After: Sun, 01 Mar {'9' * 20} 10:02:00 GMT"], None),
+        ([f"Date: Sun, 01 Mar 2026 10:00:00 +{'9' * 20}", "Retry-After: Sun, 01 Mar 2026 10:02:00 GMT"], None),
     ],
 )  # fmt: skip
 async def test_retry_after_is_read_as_seconds_or_date(
@@ -225,6 +244,17 @@ async def test_retry_after_is_read_as_seconds_or_date(
     broker.script.append(says(answer(429, b"", *headers)))
 
     assert expected == (await endpoint.refresh(Secret("R"))).retry_after
+
+
+async def test_i2_a_mad_header_beside_the_answer_does_not_cost_it(
+    endpoint: TokenEndpoint, broker: ScriptedBroker
+) -> None:
+    """The answer is handed over before anything in it is read, and a date that no calendar has is nothing."""
+    kept: list[bytes] = []
+    broker.script.append(says(answer(200, PAIR, f"Retry-After: Sun, 01 Mar {'9' * 20} 10:02:00 GMT")))
+    raw = await endpoint.refresh(Secret("R"), lambda raw: kept.append(raw.body))
+
+    assert (PAIR, [PAIR]) == (raw.body, kept)
 
 
 async def test_nothing_runs_between_the_last_byte_and_who_keeps_it(

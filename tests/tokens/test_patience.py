@@ -35,6 +35,18 @@ def test_the_brokers_wish_counts_up_to_an_hour(asked: float | None, waited: floa
     assert 50 + waited == patience.retry_at
 
 
+def test_the_long_pauses_come_half_an_hour_after_the_first_failure() -> None:
+    """Of this outage: one that has ended counts no more."""
+    patience = Patience(lambda: 1.0)
+    for start in (1000.0, 90_000.0):
+        for now in (0, *[100] * 8, 1800):
+            patience.failed(start + now)
+        assert start + 1800 + 60 == patience.retry_at
+        patience.failed(start + 1801)
+        assert start + 1801 + 300 == patience.retry_at
+        patience.succeeded(start + 1900)
+
+
 def test_twelve_refusals_in_a_row_are_too_many() -> None:
     """An outage or a success in between starts the count anew."""
     patience = Patience(lambda: 1.0)

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from proxy.store import Damaged, StoreError
+from proxy.secret import Secret
+from proxy.store import Damaged, Row, StoreError
 from proxy.store.disk import MemoryDisk
 from proxy.tokens.grant import State
 from tests.tokens.support import HOUR, LIFE, MINUTE, QUESTRADE, Home, Noting
@@ -198,6 +199,27 @@ async def test_a_newer_generation_in_the_store_is_adopted_without_a_post(home: H
     await asyncio.sleep(SOON)
 
     assert ([], 2, State.FRESH) == (home.endpoint.posts, home.keeper.standing().generation, home.state)
+
+
+async def test_i8_a_newer_generation_that_cannot_be_taken_over_is_not_redeemed_past(home: Home) -> None:
+    """The row was read and has moved; then the store failed. Not even at the last moment is the older token posted."""
+    newer = replace(await home.stored(), generation=2, refresh_token=Secret("R-newer"))
+    await home.book.write(newer)
+    read = home.store.read
+
+    async def fails(name: str) -> Row | None:
+        if name.startswith("mark/"):
+            raise StoreError("the disk is gone")
+        return await read(name)
+
+    home.store.read = fails  # type: ignore[method-assign]
+    await asyncio.sleep(LIFE + MINUTE)
+    refusal = await home.refused()
+    assert ("the disk is gone" in refusal.detail, [], 0) == (True, home.endpoint.posts, home.journal.slots_in_use)
+
+    home.store.read = read  # type: ignore[method-assign]
+    await asyncio.sleep(HOUR)
+    assert ["R-newer"] == [token for _, token in home.endpoint.posts]
 
 
 async def test_a_commit_that_loses_adopts_the_winner_and_keeps_its_own_answer(home: Home) -> None:

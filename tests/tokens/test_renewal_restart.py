@@ -72,6 +72,61 @@ async def test_an_answer_in_the_journal_is_served_while_the_store_takes_nothing(
     assert "R2" == await home.stored_token()
 
 
+async def test_i8_an_answer_that_is_newer_than_a_restored_store_is_adopted(home: Home) -> None:
+    """The store broke with a commit outstanding and came back from a backup: only the journal has a live token."""
+    backup = dict(home.store._rows)
+    await asyncio.sleep(SOON)
+    assert "A2" == await home.call()
+    home.endpoint.script.append(home.store_fails)
+    await asyncio.sleep(SOON)
+    home.store._rows = backup
+    await home.restart()
+
+    assert ("A3", "R3") == (await home.call(), await home.stored_token())
+    assert (["R1", "R2"], 0) == ([token for _, token in home.endpoint.posts], home.journal.slots_in_use)
+
+
+async def test_of_two_answers_that_are_newer_than_the_store_the_newest_stays(home: Home) -> None:
+    """By generation, not by a wall clock that may have been set back between them."""
+    for generation, wall in ((4, WALL), (3, WALL + HOUR)):
+        body = b'{"refresh_token": "R%d", "access_token": "A"}' % (generation + 1)
+        intent = Intent("questrade", generation, "login-1", "ab" * 32, 1, False, wall, "")
+        home.journal.keep(await home.journal.begin(intent), 200, "", body, wall)
+    await home.restart()
+
+    assert ("R5", 3, 0) == (await home.stored_token(), (await home.stored()).generation, home.journal.slots_in_use)
+
+
+async def test_a_newer_answer_that_names_no_refresh_token_leaves_the_stored_one(home: Home) -> None:
+    """A broker that does not rotate: what the store came back with is still good."""
+    intent = Intent("questrade", 7, "login-1", "ab" * 32, 1, False, WALL, "")
+    home.journal.keep(await home.journal.begin(intent), 200, "", b'{"access_token": "A9", "expires_in": 1800}', WALL)
+    await home.restart()
+
+    assert ("A9", "R1", 0) == (await home.call(), await home.stored_token(), home.journal.slots_in_use)
+
+
+async def test_an_answer_without_a_token_is_no_reason_to_leave_an_older_store(home: Home) -> None:
+    """It says nothing of the token that the store holds."""
+    intent = Intent("questrade", 7, "login-1", "ab" * 32, 1, False, WALL, "")
+    home.journal.keep(await home.journal.begin(intent), 400, "", b"Bad Request", WALL)
+    await home.restart()
+
+    assert ("A1", State.FRESH, 0) == (await home.call(), home.state, home.journal.slots_in_use)
+
+
+async def test_a_grant_that_is_dropped_and_taken_up_again_finds_its_answer(home: Home) -> None:
+    """A reload without its mount and one with it, while the store takes nothing: the spent token is not posted."""
+    home.endpoint.script.append(home.store_fails)
+    await asyncio.sleep(SOON)
+    await home.keeper.close()
+    home.store.failure = None
+    await home.take_up()
+
+    assert ("A2", "R2") == (await home.call(), await home.stored_token())
+    assert (1, 0) == (len(home.endpoint.posts), home.journal.slots_in_use)
+
+
 async def test_an_intent_alone_is_uncertain_and_costs_one_post(home: Home) -> None:
     """F1: killed before the broker had processed it. The old token is tried once, and still good."""
     await flying(home)
