@@ -333,7 +333,15 @@ class App:
         self._crowd.limit = settings.config.limits.connections
         for listener in self.listeners:
             self._doors[listener].hosts = self._hosts(listener, settings.config)
-        await asyncio.gather(*(listener.close() for listener in gone), *(keeper.close() for keeper in dropped))
+        for keeper in dropped:
+            self.metrics.no_token_pair(keeper.name)
+        for console in self._consoles:
+            console.allow_hosts(settings.config.allowed_hosts)
+        # Nobody asked for the calls inside to end: one of them may be an order.
+        grace = settings.config.shutdown.grace
+        await asyncio.gather(
+            *(listener.close(grace=grace) for listener in gone), *(keeper.close() for keeper in dropped)
+        )
         for listener in gone:
             del self._doors[listener]
 

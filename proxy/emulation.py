@@ -5,12 +5,14 @@ tokens, with an API server that points at the mount. What was sent is never echo
 know: it may be a real refresh token.
 """
 
+import asyncio
 import json
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
 from proxy.brokers import Broker
+from proxy.errors import Refusal
 from proxy.gate.clients import presented
 from proxy.gate.target import Target
 from proxy.intake import read_whole
@@ -27,11 +29,18 @@ def concerns(broker: Broker, method: str, wanted: Target) -> bool:
     return path is not None and method in ("GET", "POST") and wanted.path == path.encode()
 
 
-async def key_of(request: web.BaseRequest, wanted: Target) -> str | None:
-    """The client key: `refresh_token` in the query or in a form body, else wherever other calls carry it."""
+async def key_of(request: web.BaseRequest, wanted: Target, *, patience: float) -> str | None:
+    """The client key: `refresh_token` in the query or in a form body, else wherever other calls carry it.
+
+    A body is read before anybody knows who is asking, so `patience`, in seconds, is for all of it.
+    """
     sent = _field(wanted.query or b"")
     if sent is None and request.method == "POST":
-        sent = _field(await read_whole(request, LARGEST_FORM))
+        try:
+            async with asyncio.timeout(patience):
+                sent = _field(await read_whole(request, LARGEST_FORM, patience=patience))
+        except TimeoutError:
+            raise Refusal("slow-request", f"The form was not here within {patience:g} s.", close=True) from None
     if sent is not None:
         return sent
     key = presented(request.raw_headers)

@@ -123,7 +123,7 @@ class Gateway:
         wanted = _read_target(request.raw_path, door)
         mount = None if isinstance(wanted, Refusal) else policy.mounts.get(wanted.mount)
         if mount is not None and isinstance(wanted, target.Target) and emulation.concerns(mount.broker, method, wanted):
-            return await self._emulate(policy.keyring, door, request, wanted, record)
+            return await self._emulate(policy, door, request, wanted, record)
         client = policy.keyring.identify(headers)
         record.client = client.name
         header_rules.check(headers)
@@ -138,7 +138,7 @@ class Gateway:
         with self._counted(client, policy):
             body = await body_of(request, row, policy.body_limit, patience=policy.patience)
             if isinstance(body, bytes):
-                guards.body_must_not_hold(body, row.body_without)
+                guards.body_must_not_hold(body, row.body_without, headers)
             exchange = await mount.relay.fetch(
                 Outgoing(
                     method=method,
@@ -166,14 +166,14 @@ class Gateway:
                 mount.relay.finish(exchange)
 
     async def _emulate(
-        self, keyring: Keyring, door: Door, request: web.BaseRequest, wanted: target.Target, record: audit.Record
+        self, policy: Policy, door: Door, request: web.BaseRequest, wanted: target.Target, record: audit.Record
     ) -> web.StreamResponse:
         """The broker's token endpoint as a client knows it: the client key is all that it ever gets."""
         header_rules.check(request.raw_headers)
-        key = await emulation.key_of(request, wanted)
-        client = keyring.identify_key(key)
+        key = await emulation.key_of(request, wanted, patience=policy.patience)
+        client = policy.keyring.identify_key(key)
         record.client, record.mount, record.row, record.outcome = client.name, wanted.mount, emulation.ROW, "here"
-        shown = emulation.DUMMY if keyring.open_to_all or key is None else key
+        shown = emulation.DUMMY if policy.keyring.open_to_all or key is None else key
         return emulation.answer(shown, base_url(door, request, wanted.mount), record.request_id)
 
     @contextmanager

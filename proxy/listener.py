@@ -213,11 +213,16 @@ class Listener:
         for site in sites:
             await site.stop()
 
-    async def close(self) -> None:
-        """Close the door, give requests inside their grace, end what is left."""
+    async def close(self, *, grace: float = 0.0) -> None:
+        """Close the door, give requests inside their grace (the listener's or this longer one), end what is left."""
         await self.stop_accepting()
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._runner is None:
+            return
+        server = self._runner.server
+        if grace and server is not None:
+            server.pre_shutdown()
+            await server.shutdown(grace)
+        await self._runner.cleanup()
 
 
 async def open_listener(

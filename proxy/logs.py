@@ -41,15 +41,16 @@ _VALUE = r"[^\s\"'&,;}\]]+"
 _SHAPES = (
     re.compile(r"(?i)\b((?:bearer|basic)\s+)[\w.~+/=-]{6,}"),
     re.compile(
-        r"(?i)((?:access_?token|refresh_?token|id_?token|client_?secret|api-?_?key|secret_?key|passw(?:or)?d|passphrase"
-        r"|code_?verifier)[\"']?\s*(?:[=:]|%3D)\s*[\"']?)" + _VALUE
+        r"(?i)((?:access[_-]?token|refresh[_-]?token|id[_-]?token|client[_-]?secret|api-?_?key|secret[_-]?key"
+        r"|passw(?:or)?d|passphrase|code[_-]?verifier)[\"']?\s*(?:[=:]|%3D)\s*[\"']?)" + _VALUE
     ),
-    re.compile(r"(?i)\b((?:token|secret|code|key)(?:=|%3D))" + _VALUE),
+    re.compile(r"(?i)\b((?:token|secret|code|key)(?:=|%3D)[\"']?)" + _VALUE),
     re.compile(r"(?i)\b((?:set-)?cookie[\"']?\s*[=:]\s*)[^\r\n]+"),
     re.compile(r"()\bbrd_\w+"),
 )
 _MIN_LENGTH = 6
 _MAX_VALUES = 4096
+_SHORT = 200  # characters of a text that is remembered as clean
 _MAX_DEPTH = 6
 _MAX_LINES = 10_000
 _FLUSH_SECONDS = 1.0
@@ -67,6 +68,10 @@ class Redactor:
         self._new: list[str] = []
         # The first characters of a form → all forms that begin so: one pass over a line, however many are known.
         self._starts: dict[str, set[str]] = {}
+        # Short texts in which nothing was found, until another value is learned: most of what is logged are the same
+        # few names and words of ours, time and again.
+        self._clean: set[str] = set()
+        self._learned = 0
 
     def learn(self, value: str) -> None:
         """Never show `value` again, plain, percent-encoded or in base64. Under 6 characters it is no secret."""
@@ -78,6 +83,8 @@ class Redactor:
                 return
             self._values[value] = None
             self._new.append(value)
+            self._clean.clear()
+            self._learned += 1
             if len(self._values) > self._limit:
                 _, forms = self._values.popitem(last=False)
                 self._forget(forms or ())
@@ -86,10 +93,23 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """`text` without known values and without what looks like a secret."""
-        text = self._without_values(text)
+        if text in self._clean:
+            return text
+        learned = self._learned
+        shown = self._without_values(text)
         for shape in _SHAPES:
-            text = shape.sub(rf"\g<1>{HIDDEN}", text)
-        return text
+            shown = shape.sub(rf"\g<1>{HIDDEN}", shown)
+        if shown == text and len(text) <= _SHORT:
+            self._remember(text, learned)
+        return shown
+
+    def _remember(self, text: str, learned: int) -> None:
+        with self._lock:
+            if learned != self._learned:
+                return  # another thread has learned a value meanwhile, which may be in it
+            if len(self._clean) >= _MAX_VALUES:
+                self._clean.clear()
+            self._clean.add(text)
 
     def value(self, value: Any, depth: int = 0) -> Any:
         """Any value as something that is safe to print: containers are searched, unknown objects become text."""
@@ -145,6 +165,7 @@ class Redactor:
                     del self._starts[form[:_MIN_LENGTH]]
 
 
+@functools.lru_cache(maxsize=1024)
 def names_a_secret(name: str) -> bool:
     """True for `refreshToken`, `X-Api-Key` or `client_secret`; false for `token_url`."""
     words = [word.lower() for word in _WORD.findall(name)]

@@ -169,9 +169,7 @@ async def test_a_reload_takes_over_rights_and_mounts(state_dir: Path) -> None:
         assert ["questrade", "second"] == sorted(home.app.keepers)
         assert (1, 1) == (home.seen("rotations"), home.seen("orders"))
         root = port_of(home.app.listeners[1])
-        assert (503, "login-needed") == (
-            await home.call("GET", "/v1/accounts", port=root, key=home.key)
-        ).problem or True
+        assert (403, "scope-denied") == (await home.call("GET", "/v1/accounts", port=root)).problem  # no right to it
 
 
 async def test_a_reload_with_a_mistake_keeps_the_old_configuration(state_dir: Path) -> None:
@@ -246,6 +244,33 @@ async def test_a_mount_that_goes_takes_its_root_and_keeper_along(state_dir: Path
         assert (404, "unknown-mount") == (await home.call("GET", "/second/v1/accounts")).problem
 
 
+async def test_a_grant_that_goes_takes_its_token_ages_along(state_dir: Path) -> None:
+    """An alarm on the expiry of a token that nobody has any more would never end."""
+    second = (SECOND[0], SECOND[1].replace("port: 0", "grant: spare"))
+    async with house(state_dir, second, login=False) as home:
+        await home.app.operations.login("second", home.simulator.links().refresh_token or "")
+        assert b'bearerd_generation{grant="spare"} 1.0' in home.app.rendered_metrics()
+
+        await home.rewrite((second[1], second[0]))
+        await home.app.reload()
+        assert b'grant="spare"} ' not in home.app.rendered_metrics()
+
+
+async def test_a_root_that_moves_lets_the_calls_inside_end(state_dir: Path) -> None:
+    """An order on the old port is answered, however long the broker takes; new calls go to the new port."""
+    here = ("trade]}\nclients", "trade], port: 0}\nclients")
+    async with house(state_dir, here) as home, asyncio.TaskGroup() as group:
+        root = port_of(home.app.listeners[1])
+        home.simulator.options.slow = 2.5
+        home.simulator.faults.add("api-slow")
+        inside = group.create_task(home.call("GET", "/v1/accounts", port=root))
+        await within(5, lambda: _true(home.app.gateway.in_flight == 1))
+        await home.rewrite((here[1], here[0]))
+        await home.app.reload()
+        assert 200 == (await inside).status
+        assert not await answers(root)
+
+
 async def test_reloads_and_stops_wait_for_each_other(state_dir: Path) -> None:
     """Two reloads at once are two, one after the other; after a stop there is none."""
     async with house(state_dir) as home:
@@ -276,14 +301,17 @@ async def test_a_root_listener_serves_its_mount(state_dir: Path) -> None:
 async def test_extra_names_are_served_on_every_listener(state_dir: Path) -> None:
     """`allowed_hosts`; after a reload without them they are strangers."""
     names = ("clients:", 'allowed_hosts: ["bearerd.internal:*"]\nclients:')
-    async with house(state_dir, names) as home:
+    async with house(state_dir, names, ('console: "off"', "console: 127.0.0.1:0")) as home:
+        console = int((home.app.console_address or "").rstrip("/").rpartition(":")[2])
         request = (
             f"GET /questrade/v1/accounts HTTP/1.1\r\nHost: bearerd.internal\r\nX-Api-Key: {home.key}\r\n\r\n".encode()
         )
+        probe = b"GET /livez HTTP/1.1\r\nHost: bearerd.internal\r\n\r\n"
         for status in (200, 421):
-            async with connected("127.0.0.1", home.port) as wire:
-                await wire.send(request)
-                assert status == (await wire.reply()).status
+            for port in (home.port, console):
+                async with connected("127.0.0.1", port) as wire:
+                    await wire.send(request if port == home.port else probe)
+                    assert (port, status) == (port, (await wire.reply()).status)
             if status == 200:
                 await home.rewrite((names[1], names[0]))
                 await home.app.reload()

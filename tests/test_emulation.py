@@ -1,5 +1,6 @@
 """The broker's token endpoint as its clients know it: a client key in, the same client key out."""
 
+import asyncio
 from urllib.parse import quote
 
 import pytest
@@ -124,6 +125,20 @@ async def test_a_form_has_a_limit() -> None:
             chunk = b"2001\r\n%s\r\n" % (whole + b"x")
             await wire.send(lab.request("POST", PATH, FORM, "Transfer-Encoding: chunked", key="") + chunk)
             assert (413, "body-too-large") == (await wire.reply()).problem
+
+
+async def test_a_form_has_a_time_limit() -> None:
+    """Nobody has said yet who is asking: a byte now and then does not keep the connection."""
+    async with running() as lab, lab.connect() as wire, asyncio.TaskGroup() as group:
+        lab.change(patience=0.3)
+        await wire.send(lab.request("POST", PATH, FORM, "Content-Length: 8000", key=""))
+        answer = group.create_task(wire.reply())
+        for _ in range(40):
+            if not answer.done():
+                await wire.send(b"x")
+                await asyncio.sleep(0.05)
+        assert answer.done()
+        assert (408, "slow-request") == (await answer).problem
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe", b"&".join(b"a=b" for _ in range(40)), b"{}"])

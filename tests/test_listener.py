@@ -24,6 +24,7 @@ from proxy.listener import (
     check_parser,
     open_listener,
 )
+from tests.callers import eventually
 
 CANARY = "c4n4ryK3y"
 ANY_PORT = Tcp("127.0.0.1", 0)
@@ -411,7 +412,6 @@ async def test_more_connections_than_allowed_are_told_to_wait_and_closed() -> No
     assert isinstance(listener.bound, Tcp)
     try:
         _, first = await asyncio.open_connection("127.0.0.1", listener.bound.port)
-        await asyncio.sleep(0.05)
         reader, second = await asyncio.open_connection("127.0.0.1", listener.bound.port)
         answer = await reader.read()
         second.close()
@@ -419,7 +419,9 @@ async def test_more_connections_than_allowed_are_told_to_wait_and_closed() -> No
         assert b"\r\nRetry-After: 1\r\n" in answer
         assert b'"code": 50304' in answer
         first.close()
-        await asyncio.sleep(0.05)
+        async for _ in eventually(5):
+            if crowd.inside == 0:
+                break
         assert 0 == crowd.inside
         reader, third = await asyncio.open_connection("127.0.0.1", listener.bound.port)
         third.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

@@ -182,6 +182,11 @@ def test_numbers_are_shown_under_any_name() -> None:
         ("refresh_token%3Dabc", "refresh_token%3D***"),
         ("key brd_0aZ9 was used", "key *** was used"),
         ("Cookie: a=b; c=d", "Cookie: ***"),
+        ("Grant(token='abc', id=1)", "Grant(token='***', id=1)"),
+        ('secret="abc"', 'secret="***"'),
+        ("APCA-API-SECRET-KEY: abc", "APCA-API-SECRET-KEY: ***"),
+        ("refresh-token=abc", "refresh-token=***"),
+        ("'Client-Secret': 'abc'", "'Client-Secret': '***'"),
         ("status code: 404", "status code: 404"),
         ("token: expired", "token: expired"),
         ("the bearer is gone", "the bearer is gone"),
@@ -209,6 +214,45 @@ def test_the_oldest_values_are_forgotten() -> None:
     for number in range(100):
         redactor.learn(f"flood-value-{number}")
     assert "first-value *** ***" == redactor.text("first-value flood-value-98 flood-value-99")
+
+
+def test_a_text_that_was_clean_is_looked_at_again_when_a_secret_is_learned() -> None:
+    """What is remembered of texts without secrets holds for the secrets that were known then."""
+    redactor = logs.Redactor()
+    assert ["later-value"] * 2 == [redactor.text("later-value") for _ in range(2)]
+    redactor.learn("later-value")
+    assert logs.HIDDEN == redactor.text("later-value")
+
+
+def test_a_secret_that_is_learned_while_a_text_is_read_counts_for_the_next_one() -> None:
+    """Whatever the order in which threads come to it."""
+    redactor, values = logs.Redactor(), [f"value-{number:04}" for number in range(2000)]
+    begun = threading.Event()
+
+    def read() -> None:
+        begun.set()
+        for value in values:
+            for _ in range(5):
+                redactor.text(value)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    begun.wait(5)
+    for value in reversed(values):
+        redactor.learn(value)
+    thread.join(30)
+    assert {logs.HIDDEN} == {redactor.text(value) for value in values}
+
+
+def test_memory_for_clean_texts_is_bounded() -> None:
+    """Request ids are new each time; long texts are not kept at all."""
+    redactor = logs.Redactor()
+    for number in range(20_000):
+        redactor.text(f"a-request-{number}")
+    redactor.text("x" * 100_000)
+    kept = redactor._clean
+    assert len(kept) <= 4096
+    assert max(len(text) for text in kept) < 1000
 
 
 def test_overlapping_values_go_as_one() -> None:

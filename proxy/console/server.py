@@ -8,7 +8,7 @@ ignore ports: under `/` every other local server would be sent ours.
 import asyncio
 import hmac
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -173,10 +173,8 @@ class Console:
 
     def _ready(self, _request: web.BaseRequest, query: str) -> web.Response:
         word, lines = self._view.ready()
-        # While one mount serves, the others' trouble is no reason to send nobody here.
-        serves = word == "ok" or (
-            word != "draining" and any(mount["usable"] for mount in self._view.status()["mounts"])
-        )
+        # While one mount serves, the others' trouble is no reason to send nobody here. Without any there is nothing.
+        serves = word != "draining" and any(mount["usable"] for mount in self._view.status()["mounts"])
         verbose = query.partition("=")[0] == "verbose"
         body = "\n".join([*lines, word] if verbose else [word])
         return _text(body, HTTPStatus.OK if serves else HTTPStatus.SERVICE_UNAVAILABLE)
@@ -220,10 +218,6 @@ class Console:
         if self._pages is None:
             raise RuntimeError("the console was not started")
         return self._pages
-
-
-def _any_usable(status: Mapping[str, Any]) -> bool:
-    return any(mount["usable"] for mount in status["mounts"])
 
 
 def _of_method(request: web.BaseRequest, methods: tuple[str, ...]) -> web.Response | None:

@@ -58,7 +58,8 @@ NOT_TO_CLIENT = HOP_BY_HOP | frozenset(
         b"x-content-type-options",
     )
 )
-_ENCODINGS = re.compile(rb"\s*(gzip|deflate|br|identity)\s*(?:;\s*q=[01](?:\.[0-9]{0,3})?\s*)?", re.ASCII)
+# Those that we can read ourselves: a broker's 401 must be understood. Nothing else is unpacked here.
+_ENCODINGS = re.compile(rb"\s*(gzip|deflate|identity)\s*(?:;\s*q=[01](?:\.[0-9]{0,3})?\s*)?", re.ASCII)
 _VALUE = re.compile(rb"[\t\x20-\x7e]*")
 _NAME = re.compile(rb"[A-Za-z0-9!#$%&'*+.^`|~-]+")  # RFC 9110 token, less `_`: gateways fold it into `-`
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -108,7 +109,7 @@ def to_broker(headers: Raw, *, also: AbstractSet[bytes], user_agent: str, reques
 def _value(name: bytes, value: bytes) -> str:
     if name.lower() != b"accept-encoding":
         return value.decode("ascii")
-    # An encoding that we could not name is not asked for.
+    # An encoding that we could not read is not asked for.
     return ", ".join(part.strip().decode("ascii") for part in value.split(b",") if _ENCODINGS.fullmatch(part))
 
 
@@ -128,7 +129,7 @@ def to_client(headers: Raw, *, origin: Origin, mount_url: str, request_id: str) 
             kept.append((name.decode(), value.decode("ascii")))
         else:
             kept.append(("X-Broker-Request-Id", value.decode("ascii")))
-    if _is_html(kept):
+    if _is_page(kept):
         # A broker's error page must not run as our origin.
         kept.append(("Content-Security-Policy", "sandbox"))
     return [
@@ -147,8 +148,10 @@ def content_length(headers: Raw) -> int | None:
     return int(text) if text.isdigit() and len(text) < 16 else None  # noqa: PLR2004
 
 
-def _is_html(headers: Iterable[tuple[str, str]]) -> bool:
-    return any(name.lower() == "content-type" and "html" in value.lower() for name, value in headers)
+def _is_page(headers: Iterable[tuple[str, str]]) -> bool:
+    """HTML, and XML too: scripts run in XHTML and SVG."""
+    kinds = [value.lower() for name, value in headers if name.lower() == "content-type"]
+    return any("html" in kind or "xml" in kind for kind in kinds)
 
 
 def _location(value: str, origin: Origin, mount_url: str) -> str | None:

@@ -3,6 +3,7 @@
 What may be repeated is decided here and only here; see "Replay" in `docs/custody.md`.
 """
 
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -21,6 +22,7 @@ from proxy.tokens.keeper import Keeper
 
 SMALL = 64 * 1024  # bytes of an answer that are read before its head is passed on
 SAFE = frozenset(("GET", "HEAD"))
+_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 log = logs.get("relay")
 
@@ -50,6 +52,11 @@ class Outgoing:
     @property
     def whole(self) -> bool:
         return not isinstance(self.body, Upload)
+
+    @property
+    def safe(self) -> bool:
+        """Whether a repeat can do no harm. The row knows that better than the method."""
+        return self.method in SAFE and not self.mutating
 
     @property
     def fault(self) -> Refusal | None:
@@ -134,7 +141,7 @@ class Relay:
         return again
 
     def _may_repeat(self, outgoing: Outgoing) -> bool:
-        if outgoing.method in SAFE:
+        if outgoing.safe:
             return True
         return outgoing.whole and self._broker.refusal_proves_nonexecution
 
@@ -164,7 +171,7 @@ class Relay:
             answer = await self._upstream.send(call, self._place)
         except Lost as error:
             # A kept-alive connection that the broker was just closing: a read can do no harm twice.
-            if not (error.reused and error.kind == "reset" and call.method in SAFE):
+            if not (error.reused and error.kind == "reset" and call.method in SAFE and not call.mutating):
                 raise
             answer = await self._upstream.send(call, self._place)
         return Exchange(answer, call.pair, seconds=perf_counter() - started)
@@ -195,8 +202,18 @@ def has_body(method: str, status: int) -> bool:
 
 
 def _says(exchange: Exchange, rules: Iterable[AnswerRule]) -> bool:
-    status, kind = exchange.answer.status, _header(exchange.answer.headers, b"content-type")
-    return any(rule.matches(status, kind, exchange.start) for rule in rules)
+    status, kind, text = exchange.answer.status, _header(exchange.answer.headers, b"content-type"), _unpacked(exchange)
+    return any(rule.matches(status, kind, text) for rule in rules)
+
+
+def _unpacked(exchange: Exchange) -> bytes:
+    """What was read ahead, for us to read; the client gets it as it came. Empty if it makes no sense."""
+    if _header(exchange.answer.headers, b"content-encoding").strip().lower() in ("", "identity"):
+        return exchange.start
+    try:
+        return zlib.decompressobj(_GZIP_OR_ZLIB).decompress(exchange.start, SMALL)
+    except zlib.error:
+        return b""
 
 
 def _header(headers: header_rules.Raw, name: bytes) -> str:
@@ -205,13 +222,13 @@ def _header(headers: header_rules.Raw, name: bytes) -> str:
 
 def _unreachable(error: NotSent, outgoing: Outgoing) -> Refusal:
     detail = f"The broker could not be reached: {error}. Nothing was sent."
-    if outgoing.method in SAFE:
+    if outgoing.safe:
         return Refusal("broker-unreachable", detail, status=502)
     return Refusal("broker-unreachable", detail, status=503, retry_after=5)
 
 
 def _lost(reason: str, kind: str, outgoing: Outgoing) -> Refusal:
-    if outgoing.mutating or outgoing.method not in SAFE:
+    if not outgoing.safe:
         return Refusal(
             "outcome-unknown",
             f"The call was sent, but {reason}. It may have been executed: check your orders before you repeat it.",

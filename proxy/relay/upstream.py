@@ -195,6 +195,10 @@ def _fault(answer: aiohttp.ClientResponse) -> str | None:
     """Why an answer's head is not taken, if so."""
     if not 200 <= answer.status <= 599:  # noqa: PLR2004
         return "the answer has no valid status"
+    codings = [value.strip().lower() for name, value in answer.raw_headers if name.lower() == b"transfer-encoding"]
+    if codings not in ([], [b"chunked"]):
+        # The client would get the coded bytes without a word about the coding.
+        return "the answer has a transfer coding that nobody asked for"
     if sum(len(name) + len(value) + 4 for name, value in answer.raw_headers) > LARGEST_HEAD:
         return f"the answer's head is larger than {LARGEST_HEAD} bytes"
     return None

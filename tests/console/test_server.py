@@ -117,7 +117,7 @@ async def test_the_process_is_alive(browser: Browser, view: View, path: str) -> 
     ("word", "usable", "expected"),
     [
         ("ok", True, 200),
-        ("ok", False, 200),
+        ("ok", False, 503),
         ("degraded", True, 200),
         ("degraded", False, 503),
         ("needs-login", True, 200),

@@ -69,16 +69,16 @@ def test_what_connection_names_is_dropped() -> None:
 @pytest.mark.parametrize(
     ("asked", "sent"),
     [
-        (b"gzip, deflate, br, zstd", "gzip, deflate, br"),
+        (b"gzip, deflate, br, zstd", "gzip, deflate"),
         (b"gzip;q=1.0, identity; q=0.5, *;q=0", "gzip;q=1.0, identity; q=0.5"),
         (b"gzip ; q=0.123", "gzip ; q=0.123"),
         (b"gzip;q=2", None),
-        (b"zstd, x-gzip", None),
+        (b"br, zstd, x-gzip", None),
         (b"*", None),
         (b"", None),
     ],
 )
-def test_only_encodings_that_we_know_are_asked_for(asked: bytes, sent: str | None) -> None:
+def test_only_encodings_that_we_can_read_are_asked_for(asked: bytes, sent: str | None) -> None:
     """If none is left, the header goes too."""
     assert ([("Accept-Encoding", sent)] if sent else []) == outward((b"Accept-Encoding", asked))
 
@@ -93,7 +93,8 @@ def test_nothing_else_ever_goes_out(headers: Raw) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "Connection", "Keep-Alive", "Proxy-Authenticate", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Set-Cookie",
+        "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "TE", "Trailer",
+        "Transfer-Encoding", "Upgrade", "Set-Cookie",
         "Access-Control-Allow-Origin", "access-control-expose-headers", "Alt-Svc", "Strict-Transport-Security",
         "Clear-Site-Data", "WWW-Authenticate", "Refresh", "Report-To", "Reporting-Endpoints", "NEL", "Server", "Via",
         "Content-Length", "Proxy-Status", "X-Content-Type-Options",
@@ -132,7 +133,10 @@ def test_the_brokers_request_id_is_kept_beside_ours() -> None:
     assert [("X-Broker-Request-Id", "b-1")] == inward((b"X-Request-ID", b"b-1"))
 
 
-@pytest.mark.parametrize("kind", [b"text/html", b"Text/HTML; charset=utf-8", b"application/xhtml+xml"])
+@pytest.mark.parametrize(
+    "kind",
+    [b"text/html", b"Text/HTML; charset=utf-8", b"application/xhtml+xml", b"image/svg+xml", b"application/XML"],
+)
 def test_a_page_is_put_into_a_sandbox(kind: bytes) -> None:
     """A broker's error page must not run as our origin."""
     assert [("Content-Type", kind.decode()), ("Content-Security-Policy", "sandbox")] == inward((b"Content-Type", kind))

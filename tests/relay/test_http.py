@@ -1,7 +1,10 @@
 """One exchange over real sockets: what is renewed, what is repeated, what a failing broker becomes."""
 
 import asyncio
+import gzip
 import json
+import zlib
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -151,6 +154,29 @@ async def test_a_chunked_401_is_understood_too() -> None:
         assert 200 == (await lab.call("GET", "/lab/v1/accounts")).status
 
 
+@pytest.mark.parametrize(
+    ("coding", "packed"), [("gzip", gzip.compress), ("GZip", gzip.compress), ("deflate", zlib.compress)]
+)
+async def test_a_compressed_401_is_understood_too(coding: str, packed: Callable[[bytes], bytes]) -> None:
+    """Most clients ask for compressed answers, and a broker may pack its refusal as well."""
+    body = packed(json.dumps(REFUSED).encode())
+    async with running() as lab:
+        lab.broker.script = [raw(answer(401, body, f"Content-Encoding: {coding}"))]
+
+        assert 200 == (await lab.call("GET", "/lab/v1/accounts", f"Accept-Encoding: {coding}")).status
+        assert (1, 0) == (lab.desk.refreshes, lab.lent)
+
+
+@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(json.dumps(REFUSED).encode())[:-20]])
+async def test_a_401_that_cannot_be_unpacked_passes(body: bytes) -> None:
+    """As it came, and nothing is concluded from it."""
+    async with running() as lab:
+        lab.broker.script = [raw(answer(401, body, "Content-Encoding: gzip"))]
+        reply = await lab.call("GET", "/lab/v1/accounts", "Accept-Encoding: gzip")
+
+        assert (401, body, 0, 0) == (reply.status, reply.body, lab.desk.refreshes, lab.lent)
+
+
 async def test_a_missing_header_never_renews() -> None:
     """401 with code 1014 is our mistake; the answer passes with its body."""
     async with running() as lab:
@@ -180,6 +206,19 @@ async def test_an_order_is_not_repeated_where_a_401_proves_nothing() -> None:
 
         assert 401 == reply.status
         assert (1, 1, 0) == (lab.desk.refreshes, len(lab.broker.visits), lab.lent)
+
+
+async def test_a_get_that_changes_something_is_treated_as_an_order() -> None:
+    """A row says what a call does, not its method: not repeated after a 401, no 502 that asks for it again."""
+    row = "  - {id: fire, method: GET, path: /v1/fire, scope: trade, mutating: true}\n"
+    async with running(broker=replace(definition(row), refusal_proves_nonexecution=False)) as lab:
+        lab.broker.script = [refused, closed_early]
+        assert 401 == (await lab.call("GET", "/lab/v1/fire")).status
+        assert (1, 1) == (lab.desk.refreshes, len(lab.broker.visits))
+
+        assert (500, "outcome-unknown") == await send(lab, "GET", "/lab/v1/fire")
+        await lab.broker.stop()
+        assert (503, "broker-unreachable") == await send(lab, "GET", "/lab/v1/fire")
 
 
 async def test_such_a_401_passes_even_if_no_token_can_be_had() -> None:
@@ -218,6 +257,8 @@ FAILURES: list[tuple[Step, tuple[int, str]]] = [
     (raw(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"), (502, "bad-answer")),
     (raw(b"SSH-2.0-OpenSSH\r\n\r\n"), (502, "bad-answer")),
     (raw(b"HTTP/1.1 200 OK\r\nContent-Length: soon\r\n\r\n"), (502, "bad-answer")),
+    (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok"), (502, "bad-answer")),
+    (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"), (502, "bad-answer")),
     (raw(b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 200 + b"Content-Length: 0\r\n\r\n"), (502, "bad-answer")),
     (raw(b"HTTP/1.1 200 OK\r\n" + b"X-A: %s\r\n" % (b"b" * 8000) * 5 + b"\r\n"), (502, "bad-answer")),
     (raw(b"HTTP/1.1 200 OK\r\nX-A: " + b"b" * 40_000 + b"\r\n\r\n"), (502, "bad-answer")),

@@ -103,7 +103,7 @@ class Stage:
 
 async def play(lab: Lab, method: str, points: list[Point]) -> None:
     """One exchange; if it hangs, the client goes away."""
-    stage = Stage(points)
+    stage = Stage(points.copy())
     relay = Relay(broker=lab.mount.broker, place=lab.mount.relay._place, keeper=lab.keeper, upstream=stage)
     body = b"{}" if method == "POST" else None
     outgoing = Outgoing(method, b"/v1/x", [], body, mutating=method == "POST", streaming=False)
@@ -121,6 +121,7 @@ async def play(lab: Lab, method: str, points: list[Point]) -> None:
         call.cancel()
         hung.cancel()
     assert (0, 0) == (lab.lent, stage.open)
+    assert len(stage.points) < len(points), "nothing was sent"
 
 
 async def _quietly(exchange: Awaitable[None]) -> None:
