@@ -4,13 +4,15 @@
 stands in the module that its row names; what commands share lies beside them, by concept.
 """
 
+import os
+import sys
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
-from proxy.cli.invocation import Command, global_options
+from proxy.cli.invocation import Command, global_options, unsaid
 
 # Name → module below `proxy.cli`, attribute, one line of help.
 COMMANDS: Mapping[str, tuple[str, str, str]] = {
@@ -87,6 +89,8 @@ class Bearerd(click.Group):
         """Run the command. The one place where an error becomes a message and an exit code."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            raise click.UsageError(unsaid(error.format_message()), ctx=error.ctx) from None
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, nobody shall see a traceback with values in it
@@ -121,5 +125,18 @@ cli.command_class = Command
 
 def main() -> NoReturn:
     """The entry point."""
+    _open_streams()
     cli.main(prog_name="bearerd")
     raise SystemExit(0)
+
+
+def _open_streams() -> None:
+    """Whoever starts us without a stream gets an empty one: else the store could be opened as number 2, and messages
+    would be written into it."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: SIM115, PTH123  it stays open

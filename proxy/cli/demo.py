@@ -60,6 +60,8 @@ async def _work(invocation: Invocation, port: int | None, expires_in: int, *, ke
     async with AsyncExitStack() as stack:
         directory = Path(tempfile.mkdtemp(prefix="bearerd-demo-"))
         stack.callback(_leave, invocation, directory, keep=keep)
+        # A thread that was making files when we were cancelled goes on; the directory goes after it.
+        stack.push_async_callback(asyncio.get_running_loop().shutdown_default_executor)
         running = await serve.start(directory=directory / "ca", options=Options(expires_in=expires_in))
         stack.push_async_callback(running.stop)
         needed = 2 + len(running.simulators)

@@ -42,6 +42,7 @@ def env(mount: str, form: str, client: str | None, output: Path | None, *, key_s
     chosen = FORMATS[form]
     if chosen.brokers and wanted.broker not in chosen.brokers:
         raise click.UsageError(f"{form} is a library for {', '.join(chosen.brokers)}; {mount} is {wanted.broker}.")
+    output = output.expanduser() if output is not None else None  # as in --output=~/file, which shells leave alone
     if output is not None and output.exists() and not yes:
         raise Stop(f"{output} exists already; it is left as it is", fix="repeat the command with --yes")
     url = address(invocation, settings.config)
@@ -63,7 +64,6 @@ def env(mount: str, form: str, client: str | None, output: Path | None, *, key_s
 def _write(path: Path, text: str) -> None:
     from proxy.store.files import write_private
 
-    path = path.expanduser()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(path, text.encode(), replace=True)
 

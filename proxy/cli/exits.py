@@ -6,7 +6,7 @@ from enum import IntEnum
 
 import click
 
-from proxy.cli.invocation import Invocation
+from proxy.cli.invocation import Invocation, unsaid
 
 
 class Exit(IntEnum):
@@ -54,7 +54,7 @@ def report(error: Exception, ctx: click.Context) -> int:
     from proxy import logs
 
     code, message, fix = explain(error)
-    click.echo(f"error: {logs.redact(message)}", err=True)
+    click.echo(f"error: {logs.redact(unsaid(message))}", err=True)
     if fix:
         click.echo(f"To fix: {logs.redact(fix)}", err=True)
     if invocation.verbose and code is Exit.FAILURE and not isinstance(error, Stop):

@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,8 @@ def wait(seconds: float, *, ready: bool) -> None:
 
     If the time is up: exit code 6 if nothing answers, 4 if a login is needed, else 1.
     """
+    if math.isnan(seconds):
+        raise click.BadParameter("not a number of seconds", param_hint="--timeout")
     invocation = current()
     word = _wait(invocation.server_config(), seconds, ready=ready)
     if invocation.as_json:

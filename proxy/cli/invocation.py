@@ -1,6 +1,7 @@
 """One run of the command line: the options that every command takes, and what follows from them."""
 
 import os
+import re
 import sys
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from proxy.config import Config
     from proxy.settings import Settings
     from proxy.store.keys import Source
+
+# A quoted word as tokens and keys look, and no name of ours does: long, in one piece, with a capital and a digit.
+_LIKE_A_SECRET = re.compile(r"'(?=[^']*[A-Z])(?=[^']*[0-9])[^'\s/]{20,}'")
 
 
 @dataclass
@@ -117,6 +121,11 @@ def global_options() -> list[click.Option]:
         option("-v", "--verbose", is_flag=True, help="Print more."),
         option("--color", type=click.Choice(["auto", "always", "never"]), help="Colour the output."),
     ]
+
+
+def unsaid(message: str) -> str:
+    """`message` without what somebody typed where a name belongs and what may be a token: terminals are recorded."""
+    return _LIKE_A_SECRET.sub("'***'", message)
 
 
 def current() -> Invocation:

@@ -36,6 +36,9 @@ def _bind(held: ExitStack, port: int) -> int:
     found = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
+        if port and sys.platform == "linux":
+            # Two that both reuse addresses may bind one port, until one of them listens. This name only one can have.
+            held.enter_context(socket.socket(socket.AF_UNIX)).bind(f"\0bearerd reserves {HOST}:{port}")
         found.bind((HOST, port))
     except OSError as error:
         raise OSError(error.errno, f"cannot use port {port} of {HOST}: {error.strerror}") from None

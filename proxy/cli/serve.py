@@ -63,6 +63,7 @@ def serve(
     log = settings.config.log
     logs.setup(log.format, log.level, sys.stderr, color=Style.of(invocation, sys.stderr).colored)
     logs.catch_uncaught()
+    _end_at_once_while_starting()
     asyncio.run(run(invocation, settings, reread, token))
 
 
@@ -90,6 +91,12 @@ async def run(
                 await app.stop()
     finally:
         await custody.close()
+
+
+def _end_at_once_while_starting() -> None:
+    """Until `Signals` takes over: process 1 of a container would not hear SIGTERM, any other would die of SIGHUP."""
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(Exit.OK))  # no door is open; what matters is on disk
+    signal.signal(signal.SIGHUP, lambda *_: None)  # the configuration is about to be read
 
 
 class Signals:

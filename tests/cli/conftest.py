@@ -1,16 +1,17 @@
 """People at a command line, and one simulator for all tests of a session."""
 
-import re
 import shutil
-import ssl
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.support import Person, line_of
+from proxy.cli.invocation import Invocation
+from proxy.settings import Settings
+from proxy.store.keys import Source
+from tests.cli.support import Person
+from tests.product import Program, new_refresh_token
 
 
 @pytest.fixture
@@ -24,9 +25,8 @@ def person(state_dir: Path) -> Iterator[Person]:
 @pytest.fixture(scope="session")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """What `bearerd simulate --json` says, of one that runs as long as the tests."""
-    owner = Person(tmp_path_factory.mktemp("simulator"))
-    yield line_of(owner.start("simulate", "--json", "--expires-in", "600"))
-    owner.close()
+    with Program(tmp_path_factory.mktemp("simulator"), "simulate", "--json", "--expires-in", "600") as running:
+        yield running.document()
 
 
 @pytest.fixture(scope="session")
@@ -49,10 +49,19 @@ def customer(person: Person, ready_home: Path) -> Person:
 @pytest.fixture
 def new_token(simulator: dict[str, Any]) -> str:
     """A refresh token that nobody has used, from the simulated App Hub."""
-    page = simulator["token_url"].removesuffix("/oauth2/token") + "/APIAccess/UserApps.aspx"
-    trust = ssl.create_default_context(cafile=simulator["ca_file"])
-    request = urllib.request.Request(page, data=b"", headers={"User-Agent": "person/1"})  # noqa: S310
-    with urllib.request.urlopen(request, context=trust, timeout=10) as answer:  # noqa: S310
-        found = re.search(r"<code>([^<&]+)</code>", answer.read().decode())
-    assert found is not None
-    return found[1]
+    return new_refresh_token(simulator)
+
+
+@pytest.fixture
+def invocation(person: Person) -> Invocation:
+    """Somebody with a configuration and a master key, and no server. The mount `questrade` uses the grant `family`."""
+    path = person.write_config(**{"    environment: live": "    environment: live\n    grant: family"})
+    found = Invocation(path, environ={"HOME": str(person.home)})
+    config = found.settings().config
+    Source(config.key, config.base).create()
+    return found
+
+
+@pytest.fixture
+def settings(invocation: Invocation) -> Settings:
+    return invocation.settings()

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.cli.child import Child, surroundings
 from proxy.cli.exits import Stop
-from tests.cli.support import ROOT
+from tests.product import ROOT
 
 
 def test_a_child_does_not_inherit_the_person_s_settings() -> None:
@@ -33,7 +33,7 @@ async def test_a_child_that_cannot_start_is_reported(tmp_path: Path) -> None:
     await child.stop()
 
 
-async def test_a_child_that_dies_is_started_again() -> None:
+async def test_a_child_that_dies_is_started_again(tmp_path: Path) -> None:
     """With another process id, and a word about it; after `stop` it stays down."""
     told = asyncio.Event()
     said: list[str] = []
@@ -42,7 +42,7 @@ async def test_a_child_that_dies_is_started_again() -> None:
         said.append(text)
         told.set()
 
-    child = Child(["simulate", "--json"], {}, say)
+    child = Child(["simulate", "--json"], {"TMPDIR": str(tmp_path)}, say)  # its first one cannot clean up
     await child.start()
     first = child.pid
     async with asyncio.TaskGroup() as group:

@@ -1,5 +1,6 @@
 """The root of the command line: its help, its table of commands, errors that end in exit codes."""
 
+import shlex
 import subprocess
 import sys
 import time
@@ -9,7 +10,8 @@ import click
 import pytest
 
 from proxy.cli import COMMANDS, HELP
-from tests.cli.support import ROOT, Person, invoke
+from tests.cli.support import Person, invoke
+from tests.product import ROOT, surroundings
 
 
 def test_help_is_grouped_and_names_every_command() -> None:
@@ -72,3 +74,14 @@ def test_help_is_there_at_once(argument: str) -> None:
         return time.perf_counter() - began
 
     assert min(seconds() for _ in range(5)) <= 0.150
+
+
+@pytest.mark.parametrize("redirect", ["<&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_is_an_empty_one(person: Person, redirect: str) -> None:
+    """A command started without stdin, stdout or stderr does its work, and no file of ours becomes one of them."""
+    person.write_config()
+    shell = f"exec {shlex.quote(sys.executable)} -P -m proxy init {redirect}"
+    done = subprocess.run(["/bin/sh", "-c", shell], cwd=person.home, env=surroundings(person.home), check=False)
+
+    assert 0 == done.returncode
+    assert (person.home / "state/store.db").is_file()

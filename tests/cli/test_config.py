@@ -2,7 +2,8 @@
 
 import json
 
-from tests.cli.support import ROOT, Person, invoke
+from tests.cli.support import Person, invoke
+from tests.product import ROOT
 
 
 def test_a_good_file_is_called_good(person: Person) -> None:

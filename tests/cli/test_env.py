@@ -83,3 +83,16 @@ def test_a_library_of_another_broker_is_refused(person: Person) -> None:
 
     assert 1 == result.exit_code
     assert "known: questrade" in result.stderr
+
+
+def test_a_file_below_home_is_not_replaced_unasked(person: Person) -> None:
+    """The shell leaves the tilde of `--output=~/file` alone; the file that it means is still left as it is."""
+    precious = person.home / "token.json"
+    precious.write_text("precious")
+    arguments = ["env", "questrade", "-c", str(person.write_config(**FIXED)), "--output=~/token.json"]
+    surroundings = {"HOME": str(person.home), "BEARERD_KEY": KEY}
+
+    assert 1 == invoke(*arguments, **surroundings).exit_code
+    assert "precious" == precious.read_text()
+    assert 0 == invoke(*arguments, "--yes", **surroundings).exit_code
+    assert KEY in precious.read_text()

@@ -1,12 +1,14 @@
 """Exit codes: one table, in the help, in the README, and in what commands really return."""
 
 import re
+import subprocess
 from importlib import import_module
 
 import pytest
 
 from proxy.cli.exits import _KNOWN, MEANINGS, Exit, Stop, explain
-from tests.cli.support import ROOT, Person, invoke
+from tests.cli.support import Person, invoke
+from tests.product import COMMAND, ROOT, surroundings
 
 
 def test_the_help_and_the_readme_show_the_same_codes() -> None:
@@ -94,12 +96,9 @@ def test_no_server_ends_in_6(person: Person) -> None:
 
 def test_a_closed_pipe_is_no_error_message(person: Person) -> None:
     """`bearerd config schema | head -1` stays quiet."""
-    import subprocess
-    import sys
-
     process = subprocess.Popen(
-        [sys.executable, "-m", "proxy", "config", "schema"],
-        env=person.environ,
+        [*COMMAND, "config", "schema"],
+        env=surroundings(person.home),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

@@ -1,5 +1,7 @@
 """`bearerd healthcheck` and `bearerd wait`."""
 
+import pytest
+
 from tests.cli.support import Person, invoke
 
 
@@ -41,3 +43,12 @@ def test_a_server_without_a_console(customer: Person, new_token: str) -> None:
 
     assert "ok" == customer.run("wait", "--ready", "--json").document["ready"]
     assert 0 == customer.run("healthcheck").code
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("seconds", ["nan", "-1", "soon"])
+def test_a_time_that_is_none_is_a_usage_error(person: Person, seconds: str) -> None:
+    """It is not waited for, least of all for ever."""
+    path = str(person.write_config(**{"console: 127.0.0.1:0": "console: 127.0.0.1:1"}))
+
+    assert 2 == invoke("wait", "--timeout", seconds, "-c", path).exit_code

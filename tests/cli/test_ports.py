@@ -1,6 +1,7 @@
 """Reserved ports."""
 
 import socket
+import sys
 
 import pytest
 
@@ -31,6 +32,23 @@ def test_ports_from_a_number_on() -> None:
         number = taken.getsockname()[1]
         with pytest.raises(OSError, match=f"cannot use port {number}"):
             reserve(2, number)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere ports are only found, not kept")
+def test_two_who_want_the_same_ports_get_different_ones() -> None:
+    """Nobody listens yet, and still the second one is not given them."""
+    (number,), free = reserve(1)
+    free.close()
+    ports, held = reserve(1, number)
+    with held:
+        others, also_held = reserve_near(1, number)
+        with also_held:
+            assert [number] == ports
+            assert number not in others
+            listener(number).close()
+    again, held = reserve(1, number)
+    with held:
+        assert [number] == again
 
 
 def test_the_wanted_ports_or_free_ones() -> None:

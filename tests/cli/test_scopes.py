@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.cli.support import ACCOUNT, Person, invoke
+from tests.cli.support import Person, invoke
+from tests.product import ACCOUNT
 
 
 def test_a_call_within_the_scopes_is_allowed(person: Person) -> None:

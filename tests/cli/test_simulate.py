@@ -1,33 +1,54 @@
 """`bearerd simulate`."""
 
-import json
 import signal
-import urllib.request
+import time
 
-from tests.cli.support import Person, line_of
+import pytest
+
+from tests.cli.support import Person, invoke
+from tests.product import START, Program, state
 
 
 def test_one_line_says_where_everything_is(person: Person) -> None:
     """With a first refresh token and a control address that answers; SIGTERM ends it with 0."""
-    process = person.start("simulate", "--json")
-    found = line_of(process)
+    simulator = person.start("simulate", "--json")
+    found = simulator.document()
 
     assert 1 == found["schema"]
-    assert process.pid == found["pid"]
+    assert simulator.pid == found["pid"]
     assert {"control", "ca_file", "token_url", "refresh_token", "environment"} <= found.keys()
-    with urllib.request.urlopen(found["control"] + "/state", timeout=5) as answer:  # noqa: S310
-        assert 0 == json.load(answer)["questrade"]["token_posts"]
-    process.send_signal(signal.SIGTERM)
-    assert 0 == process.wait(10)
+    assert 0 == state(found["control"])["token_posts"]
+    assert 0 == simulator.stop()
 
 
 def test_a_person_gets_a_configuration_to_paste(person: Person) -> None:
     """Addresses, and the environment as it goes into `brokers:`."""
-    process = person.start("simulate")
-    assert process.stdout is not None
-    lines = [process.stdout.readline() for _ in range(9)]
+    simulator = person.start("simulate")
+    simulator.until("\n    environments: ")
 
-    assert lines[0].startswith("control        http://127.0.0.1:")
-    assert "    environments: " in lines[-1] or any("    environments: " in line for line in lines)
-    process.send_signal(signal.SIGINT)
-    assert 0 == process.wait(10)
+    assert simulator.out.startswith("control        http://127.0.0.1:")
+    assert 0 == simulator.stop(signal.SIGINT)
+
+
+def under_way(program: Program, person: Person, file: str) -> None:
+    """Return when a file with a name like `file` is there."""
+    end = time.monotonic() + START
+    while not list(person.home.glob(file)):
+        assert time.monotonic() < end, program.output
+        assert program.code is None, program.output
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_stop_during_the_start_leaves_nothing_behind(person: Person, number: signal.Signals) -> None:
+    """The signal comes as soon as there is a directory; a closed terminal counts as a stop."""
+    simulator = person.start("simulate", TMPDIR=str(person.home))
+    under_way(simulator, person, "bearerd-simulate-*")
+
+    assert 0 == simulator.stop(number)
+    assert [] == list(person.home.glob("bearerd-simulate-*"))
+
+
+def test_a_port_with_no_room_above_it_is_a_usage_error() -> None:
+    """The listeners of the brokers take the ports that follow."""
+    assert 2 == invoke("simulate", "--port", "65535").exit_code
