@@ -5,13 +5,16 @@ Processor time is the server's own (user and system), so that the load generator
 
 import argparse
 import asyncio
-import json
 import statistics
-import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
+from typing import Any
 
 import aiohttp
 import psutil
+
+from tests.product import demo
 
 WARM_UP = 1.0
 
@@ -33,12 +36,12 @@ async def load(url: str, key: str, clients: int, seconds: float) -> list[float]:
     return latencies
 
 
-async def measure(demo: dict[str, str], url: str, clients: int, seconds: float) -> str:
+async def measure(at: dict[str, Any], url: str, clients: int, seconds: float) -> str:
     """One row of the table."""
-    server = psutil.Process(int(demo["pid"]))
-    await load(url, demo["client_key"], clients, WARM_UP)
+    server = psutil.Process(int(at["pid"]))
+    await load(url, at["client_key"], clients, WARM_UP)
     before, started = server.cpu_times(), perf_counter()
-    latencies = sorted(await load(url, demo["client_key"], clients, seconds))
+    latencies = sorted(await load(url, at["client_key"], clients, seconds))
     spent, after = perf_counter() - started, server.cpu_times()
     cpu = (after.user + after.system - before.user - before.system) / len(latencies)
     p50, p99 = statistics.median(latencies), latencies[int(len(latencies) * 0.99)]
@@ -47,23 +50,14 @@ async def measure(demo: dict[str, str], url: str, clients: int, seconds: float) 
 
 async def main(seconds: float) -> None:
     """Start the demo, measure, stop it."""
-    command = [sys.executable, "-m", "proxy", "demo", "--json", "--port", "0"]
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-    )
-    try:
-        assert process.stdout is not None
-        demo = json.loads(await process.stdout.readline())
-        url = demo["mounts"]["questrade"]["url"] + "/v1/accounts"
+    with TemporaryDirectory(prefix="brd-bench-") as home, demo(Path(home)) as at:
+        url = at["mounts"]["questrade"]["url"] + "/v1/accounts"
         print("GET /questrade/v1/accounts: TLS to a simulated broker, client key, scope table, audit line, all on")
         print("clients  requests/s  CPU us/req  p50 us  p99 us")
         for clients in (1, 32):
-            print(await measure(demo, url, clients, seconds))
-        rss = psutil.Process(int(demo["pid"])).memory_info().rss
+            print(await measure(at, url, clients, seconds))
+        rss = psutil.Process(int(at["pid"])).memory_info().rss
         print(f"resident memory of the server: {rss / 2**20:.0f} MiB")
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 if __name__ == "__main__":

@@ -1,134 +1,177 @@
-"""The product as it is delivered: commands in processes of their own, and callers that send exact bytes."""
+"""The product as it is delivered: commands in processes of their own, its demo, and the control address of a simulator.
 
-import asyncio
+Everything here blocks. Where the event loop has other work meanwhile, call it by `asyncio.to_thread`.
+"""
+
 import contextlib
+import http.client
 import json
 import os
+import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-import pytest
-
 ROOT = Path(__file__).resolve().parent.parent
-START = 20.0  # seconds that a command may take to say where it is, on a busy machine
+COMMAND = (sys.executable, "-P", "-m", "proxy")
+ACCOUNT = "26598145"  # of the simulated Questrade
+START = 40.0  # seconds that a command may take, on a busy machine
+STOP = 10.0  # seconds that the product may take to end after SIGTERM; what the demo promises
 
 
-async def eventually(seconds: float, pause: float = 0.01) -> AsyncIterator[float]:
-    """Tries at something that will be so before long: how long it took so far, until the time is up."""
-    began = time.monotonic()
-    while (so_far := time.monotonic() - began) < seconds:
-        yield so_far
-        await asyncio.sleep(pause)
+def surroundings(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a command: nothing of the person who runs the tests but where programs are."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+    ours = {"HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
+    return kept | ours | dict(more or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a finished command left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def output(self) -> str:
+        return self.out + self.err
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+
+def run(home: Path, *arguments: str, environ: Mapping[str, str] | None = None, stdin: str = "") -> Done:
+    """`bearerd ARGUMENTS` to its end, in a home directory, without a terminal."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        input=stdin,
+        cwd=home,
+        env=surroundings(home, environ),
+        capture_output=True,
+        text=True,
+        timeout=START,
+        check=False,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 class Program:
-    """`bearerd ARGUMENTS`, running. Its output goes to files, so that no pipe can fill."""
+    """`bearerd ARGUMENTS`, running in a home directory. Its output goes to files there, so that no pipe can fill."""
 
-    def __init__(
-        self, directory: Path, *arguments: str, environ: Mapping[str, str] | None = None, stdin: str = ""
-    ) -> None:
-        number = len(list(directory.glob("*.stdout")))
-        self.stdout = directory / f"{number}.stdout"
-        self.stderr = directory / f"{number}.stderr"
-        (directory / f"{number}.stdin").write_text(stdin)
-        with (
-            self.stdout.open("wb") as stdout,
-            self.stderr.open("wb") as stderr,
-            (directory / f"{number}.stdin").open("rb") as source,
-        ):
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "proxy", *arguments],
-                stdin=source,
+    def __init__(self, home: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> None:
+        number = len(list(home.glob("*.stdout")))
+        self.stdout, self.stderr = home / f"{number}.stdout", home / f"{number}.stderr"
+        with self.stdout.open("wb") as stdout, self.stderr.open("wb") as stderr:
+            self._process = subprocess.Popen(
+                [*COMMAND, *arguments],
+                stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
-                cwd=directory,
-                env={**os.environ, "PYTHONPATH": str(ROOT), **(environ or {})},
+                cwd=home,
+                env=surroundings(home, environ),
             )
 
     @property
     def pid(self) -> int:
-        return self.process.pid
+        return self._process.pid
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self._process.poll()
+
+    @property
+    def out(self) -> str:
+        return self.stdout.read_text(errors="replace")
+
+    @property
+    def err(self) -> str:
+        return self.stderr.read_text(errors="replace")
 
     @property
     def output(self) -> str:
         """Everything that it has printed so far, to stdout and to stderr."""
-        return self.stdout.read_text(errors="replace") + self.stderr.read_text(errors="replace")
+        return self.out + self.err
 
-    async def until(self, text: str, *, times: int = 1, seconds: float = START) -> None:
+    def until(self, text: str) -> None:
         """Return when `text` stands in its output. AssertionError if it ends before, or takes too long."""
-        async for _ in eventually(seconds):
-            ended = self.process.poll() is not None
-            if self.output.count(text) >= times:
+        self._wait(lambda: text in self.output, text)
+
+    def document(self) -> dict[str, Any]:
+        """The one line of JSON that `--json` prints on stdout when everything is ready."""
+        self._wait(lambda: "\n" in self.out, "a line on stdout")
+        found: dict[str, Any] = json.loads(self.out.partition("\n")[0])
+        return found
+
+    def _wait(self, ready: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + START
+        while True:
+            code = self.code
+            if ready():
                 return
-            assert not ended, f"it ended with {self.process.returncode}:\n{self.output}"
-        pytest.fail(f"not within {seconds} s: {text!r} in\n{self.output}")
+            assert code is None, f"it ended with {code}:\n{self.output}"
+            assert time.monotonic() < end, f"not within {START} s: {what!r} in\n{self.output}"
+            time.sleep(0.01)
 
-    async def document(self) -> dict[str, Any]:
-        """The JSON of its first line on stdout."""
-        await self.until('{"schema": 1')
-        async for _ in eventually(START):
-            line, ended, _ = self.stdout.read_bytes().partition(b"\n")
-            if ended:
-                found: dict[str, Any] = json.loads(line)
-                return found
-        pytest.fail(f"half a line: {self.output}")
+    def send_signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
 
-    async def end(self, *, seconds: float = 30.0) -> int:
-        """Its exit code, once it ends by itself."""
-        return await asyncio.to_thread(self.process.wait, seconds)
-
-    async def kill(self) -> None:
-        """`kill -9`, and wait for it to be gone."""
-        self.process.kill()
-        await self.end()
-
-    async def stop(self) -> int:
-        """SIGTERM; its exit code. After 15 s it is killed and the test fails."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+    def end(self, seconds: float = START) -> int:
+        """Its exit code, once it ends by itself. After `seconds` it is killed, and this raises."""
         try:
-            return await self.end(seconds=15)
+            return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            await self.kill()
+            self.kill()
             raise
 
-    async def __aenter__(self) -> Self:
+    def kill(self) -> None:
+        """`kill -9`, and wait for it to be gone."""
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """A signal, as a rule SIGTERM; its exit code."""
+        self.send_signal(number)
+        return self.end(STOP)
+
+    def __enter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        await self.stop()
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
-async def run(
-    directory: Path, *arguments: str, environ: Mapping[str, str] | None = None, stdin: str = ""
-) -> tuple[int, str]:
-    """One command to its end: exit code, and all that it printed."""
-    program = Program(directory, *arguments, environ=environ, stdin=stdin)
+@contextmanager
+def demo(home: Path, *arguments: str) -> Iterator[dict[str, Any]]:
+    """A running `bearerd demo`, as the document that it printed; ended by SIGTERM, which must work."""
+    program = Program(home, "demo", "--json", "--port", "0", *arguments)
     try:
-        code = await program.end()
+        yield program.document()
     finally:
-        program.process.kill()
-    return code, program.output
+        code = program.stop()
+    assert 0 == code, program.output
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer. Header names are lower case; `raw` is what came, head and body."""
+    """A whole answer. Header names are lower case; `raw` is what came, head and body, where it was read as bytes."""
 
     status: int
-    headers: dict[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes
-    raw: bytes
+    raw: bytes = field(default=b"", repr=False)
 
     @property
     def document(self) -> Any:
@@ -141,110 +184,35 @@ class Reply:
         return name.rstrip('"') if found else None
 
 
-class Wire:
-    """One HTTP/1.1 connection that sends the very bytes it is given and never sends anything again."""
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self.host, self.port = parts.hostname or "", parts.port or 80
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
-
-    async def send(self, data: bytes) -> None:
-        """Send; connects if there is no connection."""
-        if self._writer is None:
-            self._reader, self._writer = await asyncio.open_connection(self.host, self.port)
-        self._writer.write(data)
-        await self._writer.drain()
-
-    async def reply(self, *, method: str = "GET") -> Reply | None:
-        """The next answer; None if the connection ended instead of one."""
-        assert self._reader is not None
-        try:
-            head = await self._reader.readuntil(b"\r\n\r\n")
-        except (asyncio.IncompleteReadError, ConnectionError):
-            await self.close()
-            return None
-        lines = head.decode("latin-1").split("\r\n")
-        headers = {
-            name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:] if line)
-        }
-        status = int(lines[0].split(" ")[1])
-        if method == "HEAD" or status in (204, 304):
-            body = b""
-        elif "chunked" in headers.get("transfer-encoding", ""):
-            body = await self._chunks()
-        else:
-            body = await self._reader.readexactly(int(headers["content-length"]))
-        if headers.get("connection") == "close":
-            await self.close()
-        return Reply(status, headers, body, head + body)
-
-    async def _chunks(self) -> bytes:
-        assert self._reader is not None
-        body = b""
-        while size := int(await self._reader.readline(), 16):
-            body += await self._reader.readexactly(size)
-            await self._reader.readexactly(2)
-        await self._reader.readexactly(2)
-        return body
-
-    async def call(
-        self, method: str, target: str, key: str | None = None, body: object = None, **headers: str
-    ) -> Reply | None:
-        """One request, and its answer. A `body` goes as JSON; bytes go as they are."""
-        await self.send(self.request(method, target, key, body, **headers))
-        return await self.reply(method=method)
-
-    def request(self, method: str, target: str, key: str | None = None, body: object = None, **headers: str) -> bytes:
-        """The bytes of a request. Header names are written with `_` for `-`."""
-        lines = [f"{method} {target} HTTP/1.1", f"Host: {self.host}:{self.port}"]
-        if key is not None:
-            lines.append(f"Authorization: Bearer {key}")
-        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-        content = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        if body is not None:
-            lines += ["Content-Type: application/json", f"Content-Length: {len(content)}"]
-        return "\r\n".join([*lines, "", ""]).encode("latin-1") + content
-
-    async def close(self) -> None:
-        """End the connection; the next `send` makes a new one."""
-        writer, self._reader, self._writer = self._writer, None, None
-        if writer is not None:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+def send(method: str, url: str, body: object = None, **headers: str) -> Reply:
+    """One request, its target untouched. A `body` goes as JSON."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=20)
+    content = None if body is None else json.dumps(body)
+    with contextlib.closing(connection):
+        connection.request(method, url.removeprefix(f"http://{parts.netloc}") or "/", content, headers)
+        answer = connection.getresponse()
+        return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
 
 
-async def ask(url: str, method: str, target: str, key: str | None = None, body: object = None, **headers: str) -> Reply:
-    """One call over a connection of its own."""
-    wire = Wire(url)
-    try:
-        reply = await wire.call(method, target, key, body, **headers)
-    finally:
-        await wire.close()
-    assert reply is not None, f"no answer to {method} {target}"
-    return reply
-
-
-async def state(control: str) -> dict[str, Any]:
+def state(control: str) -> dict[str, Any]:
     """The simulated Questrade's counters."""
-    found: dict[str, Any] = (await ask(control, "GET", "/state")).document["questrade"]
+    found: dict[str, Any] = send("GET", f"{control}/state").document["questrade"]
     return found
 
 
-async def command(control: str, path: str, **fields: object) -> None:
+def command(control: str, path: str, **fields: object) -> None:
     """Tell the simulator to do something."""
-    reply = await ask(control, "POST", path, body={"broker": "questrade", **fields})
+    reply = send("POST", control + path, {"broker": "questrade", **fields})
     assert 200 == reply.status, reply.body
 
 
-@contextlib.asynccontextmanager
-async def demo(directory: Path, *arguments: str) -> AsyncIterator[dict[str, Any]]:
-    """A running `bearerd demo`, as the document that it printed; ended by SIGTERM, which must work."""
-    program = Program(directory, "demo", "--json", "--port", "0", *arguments)
-    try:
-        yield await program.document()
-    finally:
-        code = await program.stop()
-    assert 0 == code, program.output
+def new_refresh_token(simulator: Mapping[str, Any]) -> str:
+    """What a person gets on the broker's page. `simulator`: the document of `bearerd simulate --json`."""
+    page = simulator["token_url"].removesuffix("/oauth2/token") + "/APIAccess/UserApps.aspx"
+    trust = ssl.create_default_context(cafile=simulator["ca_file"])
+    request = urllib.request.Request(page, data=b"", headers={"User-Agent": "person/1"})  # noqa: S310
+    with urllib.request.urlopen(request, context=trust, timeout=10) as answer:  # noqa: S310
+        found = re.search(r"<code>([^<&]+)</code>", answer.read().decode())
+    assert found is not None
+    return found[1]

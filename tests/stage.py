@@ -23,7 +23,8 @@ from proxy.simulator.questrade.broker import Questrade
 from proxy.simulator.questrade.options import Options
 from proxy.store.keys import Source
 from tests import canaries
-from tests.product import Program, Wire, ask, command, run
+from tests.callers import Wire, ask
+from tests.product import Program, command, run
 
 ACCOUNTS = "/questrade/v1/accounts"
 ORDERS = "/questrade/v1/accounts/26598145/orders"
@@ -60,10 +61,10 @@ class Stage:
 
     async def bearerd(self, *arguments: str, code: int = 0, surface: str = "", **how: Any) -> str:
         """One command, its output noted under its words."""
-        found, output = await run(self.directory, *arguments, "-c", "config.yaml", **how)
-        self.note(surface or "bearerd " + " ".join(arguments), output)
-        assert code == found, output
-        return output
+        done = await asyncio.to_thread(run, self.directory, *arguments, "-c", "config.yaml", **how)
+        self.note(surface or "bearerd " + " ".join(arguments), done.output)
+        assert code == done.code, done.output
+        return done.output
 
     async def ask(self, surface: str, target: str, method: str = "GET", body: object = None, **headers: str) -> int:
         """One call with the client's key; the whole answer is noted."""
@@ -136,8 +137,7 @@ async def start(stage: Stage) -> None:
     environ = {"BEARERD_CONSOLE_TOKEN_FILE": str(file)}
     arguments = ("serve", "-c", "config.yaml", "--log-level", "debug", "--log-format", "json")
     stage.server = Program(stage.directory, *arguments, environ=environ)
-    await stage.server.until("Console: ")
-    await stage.server.until("To do: ")
+    await asyncio.to_thread(stage.server.until, "To do: ")
     found = stage.server.output
     stage.url = re.findall(r"serves (http://[0-9.:]+)", found)[0]
     stage.console = re.findall(r"Console: (http://[0-9.:]+)/", found)[0]
@@ -145,7 +145,7 @@ async def start(stage: Stage) -> None:
 
 async def stop(stage: Stage) -> None:
     assert stage.server is not None
-    assert 0 == await stage.server.stop()
+    assert 0 == await asyncio.to_thread(stage.server.stop)
     stage.note("stdout of serve", stage.server.stdout.read_bytes())
     stage.note("stderr and log of serve", stage.server.stderr.read_bytes())
 
@@ -240,16 +240,16 @@ async def break_http(stage: Stage) -> None:
 async def break_the_broker(stage: Stage) -> None:
     """Every fault of token endpoint and API, met by a redeem, by a login, by a read and by an order."""
     for fault in sorted(stage.simulator.faults.catalogue().keys() - SLOW_FAULTS):
-        await command(stage.control, "/faults", fault=fault, times=2)
+        await asyncio.to_thread(command, stage.control, "/faults", fault=fault, times=2)
         if fault.startswith(("token", "user-agent", "maintenance")):
             await stage.login(f"under {fault}", fails=True)
-            await command(stage.control, "/expire")
+            await asyncio.to_thread(command, stage.control, "/expire")
         await stage.ask("answers under faults", ACCOUNTS)
         await stage.ask("answers under faults", ORDERS, "POST", ORDER)
-        await command(stage.control, "/faults", fault="none")
+        await asyncio.to_thread(command, stage.control, "/faults", fault="none")
         await stage.login(f"after {fault}")
-    await command(stage.control, "/steal")
-    await command(stage.control, "/expire")
+    await asyncio.to_thread(command, stage.control, "/steal")
+    await asyncio.to_thread(command, stage.control, "/expire")
     await stage.ask("answers under faults", ACCOUNTS)
     await stage.bearerd("status", code=4, surface="bearerd status, login needed")
     await stage.login("after the theft")
@@ -307,14 +307,14 @@ async def break_the_configuration(stage: Stage) -> None:
         await stage.bearerd("config", "check", code=3)
     file.write_text(good.replace('"listen"', f'"refresh_token": "{secret}", "listen"'))
     await stage.bearerd("reload", code=3, surface="bearerd reload, broken")
-    stage.server.process.send_signal(signal.SIGHUP)
-    await stage.server.until("the configuration was not loaded")
+    stage.server.send_signal(signal.SIGHUP)
+    await asyncio.to_thread(stage.server.until, "the configuration was not loaded")
     document = json.loads(good)
     kept = stage.secret("client secret")
     document["grants"] = {"questrade": {"client_id": "app", "client_secret": kept}}
     file.write_text(json.dumps(document))
-    stage.server.process.send_signal(signal.SIGHUP)
-    await stage.server.until("configuration reloaded")
+    stage.server.send_signal(signal.SIGHUP)
+    await asyncio.to_thread(stage.server.until, "configuration reloaded")
     shown = (("show",), ("show", "--json"))
     surface = "bearerd config show, with a client secret"
     await asyncio.gather(*(stage.bearerd("config", *arguments, surface=surface) for arguments in shown))
@@ -370,6 +370,6 @@ async def drive(stage: Stage) -> None:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
-        if stage.server is not None and stage.server.process.poll() is None:
-            await stage.server.stop()
+        if stage.server is not None and stage.server.code is None:
+            await asyncio.to_thread(stage.server.stop)
     stage.learn_tokens()

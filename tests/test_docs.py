@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from proxy.cli.topics import environment
 from proxy.errors import KINDS
 from proxy.tokens.grant import State
 
@@ -25,3 +26,13 @@ def test_every_state_is_explained() -> None:
     )
 
     assert sorted(state.value for state in State) == sorted(rows)
+
+
+def test_every_variable_of_the_readme_is_read() -> None:
+    """Each name in the README's table of the environment is one that `bearerd help environment` lists."""
+    section = (DOCS.parent / "README.md").read_text().partition("\n## Environment\n")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`([A-Z][A-Z_]+)`", section)) - {"HTTP_PROXY", "BEARERD_A__B"}
+    known = set(re.findall(r"[A-Z][A-Z_]+", environment()))
+
+    assert "BEARERD_LOGIN_TOKEN_FILE" in named
+    assert set() == named - known

@@ -8,10 +8,8 @@ import asyncio
 import contextlib
 import json
 import random
-import re
 import shutil
 import signal
-import ssl
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +19,6 @@ from os import kill
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from proxy import settings
@@ -30,7 +27,8 @@ from proxy.cli.ports import reserve
 from proxy.custody import Custody
 from proxy.store import StoreError
 from proxy.store.keys import Source
-from tests.product import Program, Wire, ask, command, demo, eventually, run, state
+from tests.callers import Wire, ask, eventually
+from tests.product import Program, command, demo, new_refresh_token, run, state
 
 CALLERS = 64
 READS = ["read_acc", "read_md"]
@@ -68,7 +66,7 @@ class Scene:
         """Return once the server takes commands. AssertionError if it ends instead: then its store did not open."""
         assert self.server is not None
         async for _ in eventually(20):
-            ended = self.server.process.poll() is not None
+            ended = self.server.code is not None
             if await self.ready():
                 return
             assert not ended, self.server.output
@@ -85,20 +83,6 @@ class Scene:
         mount: dict[str, Any] = found["mounts"][0]
         return mount
 
-    async def new_refresh_token(self) -> str:
-        """What a person gets on the broker's page."""
-        page = self.simulator["token_url"].replace("/oauth2/token", "/APIAccess/UserApps.aspx")
-        trust = ssl.create_default_context(cafile=self.simulator["ca_file"])
-        async with (
-            aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=trust), headers={"User-Agent": "person"}
-            ) as page_of,
-            page_of.post(page) as answer,
-        ):
-            found = re.search("<code>(.*?)</code>", await answer.text())
-        assert found is not None
-        return found[1]
-
     async def login(self, token: str) -> None:
         await call(self.directory / "state/admin.sock", "login", {"mount": "questrade", "token": token}, timeout=30)
 
@@ -106,8 +90,8 @@ class Scene:
 @asynccontextmanager
 async def scene(directory: Path) -> AsyncIterator[Scene]:
     """Logged in, with one client, on tokens that live for a second."""
-    async with Program(directory, "simulate", "--json", "--expires-in", "1") as simulator:
-        at = await simulator.document()
+    with Program(directory, "simulate", "--json", "--expires-in", "1") as simulator:
+        at = simulator.document()
         (port,), held = reserve(1)
         config = {
             "listen": f"127.0.0.1:{port}",
@@ -130,7 +114,7 @@ async def scene(directory: Path) -> AsyncIterator[Scene]:
             yield here
         finally:
             if here.server is not None:
-                await here.server.stop()
+                await asyncio.to_thread(here.server.stop)
             held.close()
 
 
@@ -233,7 +217,7 @@ async def settle(here: Scene) -> dict[str, Any]:
 async def kill_now(here: Scene, kills: Kills) -> None:
     """Kill, look at what is left, start again, and see that this is what comes of it."""
     assert here.server is not None
-    await here.server.kill()
+    await asyncio.to_thread(here.server.kill)
     kills.kills += 1
     try:
         left = await what_is_left(here.directory)
@@ -251,13 +235,13 @@ async def kill_now(here: Scene, kills: Kills) -> None:
         kills.unspent += left.intents > left.answers
         return
     kills.lost += 1
-    found = await state(here.simulator["control"])
+    found = await asyncio.to_thread(state, here.simulator["control"])
     assert found["rotations"] == left.generation + kills.lost, f"lost, and not in the window: {left}, {mount}"
     assert left.intents > left.answers, f"the answer was on disk: {left}"
     assert found["reused_refresh_tokens"] == kills.lost, "the old token is posted once more, and never again"
     assert LOST == mount["reason"]
     assert "bearerd login questrade" == mount["fix"]
-    await here.login(await here.new_refresh_token())
+    await here.login(await asyncio.to_thread(new_refresh_token, here.simulator))
 
 
 async def kill_often(directory: Path, times: int, kills: Kills) -> None:
@@ -280,7 +264,7 @@ async def gone(here: Scene) -> tuple[int, int]:
     """Refresh tokens posted twice, and pairs that the simulator has issued and the server does not have."""
     reused = missing = -1
     async for _ in eventually(5):
-        mount, found = await here.mount(), await state(here.simulator["control"])
+        mount, found = await here.mount(), await asyncio.to_thread(state, here.simulator["control"])
         reused, missing = found["reused_refresh_tokens"], found["rotations"] - mount["generation"]
         if reused == missing:  # else a redeem was under way just now
             break
@@ -324,10 +308,10 @@ async def test_a_kill_inside_the_window_is_told_as_what_it_is(state_dir: Path) -
     kills = Kills(0)
     async with scene(state_dir) as here:
         control = here.simulator["control"]
-        await command(control, "/faults", fault="token-slow")
-        before = (await state(control))["rotations"]
+        await asyncio.to_thread(command, control, "/faults", fault="token-slow")
+        before = (await asyncio.to_thread(state, control))["rotations"]
         async for _ in eventually(10):
-            if (await state(control))["rotations"] > before:
+            if (await asyncio.to_thread(state, control))["rotations"] > before:
                 break
         await kill_now(here, kills)
         assert (1, 1) == (kills.kills, kills.lost)
@@ -337,7 +321,7 @@ async def test_a_kill_inside_the_window_is_told_as_what_it_is(state_dir: Path) -
 
 async def test_the_demo_starts_a_killed_server_again_where_it_was(tmp_path: Path) -> None:
     """The pid of the demo's line is bearerd's own; killed twice, it serves again on the same ports and store."""
-    async with demo(tmp_path, "--expires-in", "1") as at:
+    with demo(tmp_path, "--expires-in", "1") as at:
         pid, seen = at["pid"], set()
         for _ in range(2):
             seen.add(pid)
@@ -370,7 +354,7 @@ async def test_a_copy_that_is_damaged_is_found_out(state_dir: Path) -> None:
     content = bytearray(store.read_bytes())
     content[4096 : 4096 + 64] = bytes(64)
     store.write_bytes(content)
-    code, output = await run(state_dir, "status", "-c", "config.yaml")
-    assert 6 == code, output
+    done = await asyncio.to_thread(run, state_dir, "status", "-c", "config.yaml")
+    assert 6 == done.code, done.output
     with pytest.raises(Exception, match="store"):
         await what_is_left(state_dir)

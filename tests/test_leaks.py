@@ -4,7 +4,6 @@ What the product writes while `stage.py` drives it is searched, surface by surfa
 That the search would find one is shown on each surface too.
 """
 
-import asyncio
 import json
 import os
 import re
@@ -16,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests import canaries
-from tests.product import ROOT, Program, ask, run
+from tests.callers import ask
+from tests.product import ROOT, Program, run
 from tests.stage import configuration, drive, staged
 
 # Something that must stand on a surface, or it was not captured at all.
@@ -118,7 +118,7 @@ def test_tracebacks_hold_no_secret(form: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(60)
-async def test_a_passphrase_stays_out_of_everything(state_dir: Path) -> None:
+def test_a_passphrase_stays_out_of_everything(state_dir: Path) -> None:
     """`init` with a passphrase prints one client key, once; after a start and a stop the passphrase is nowhere."""
     secret = "canary " + secrets.token_urlsafe(18)
     (state_dir / "phrase").write_text(secret)
@@ -127,31 +127,31 @@ async def test_a_passphrase_stays_out_of_everything(state_dir: Path) -> None:
     text = json.dumps(configuration({"token_url": "https://127.0.0.1:9/", "api_hosts": ["127.0.0.1:*"]}))
     text = text.replace("file:master.key", "passphrase").replace('"bot"', '"notebook"')
     (state_dir / "config.yaml").write_text(text)
-    code, output = await run(state_dir, "init", "-c", "config.yaml", environ=environ)
-    assert 0 == code, output
-    keys = re.findall(r"brd_\w+", output)
+    init = run(state_dir, "init", "-c", "config.yaml", environ=environ)
+    assert 0 == init.code, init.output
+    keys = re.findall(r"brd_\w+", init.output)
     assert 1 == len(keys)
     server = Program(state_dir, "serve", "-c", "config.yaml", "-v", "--log-format", "console", environ=environ)
-    await server.until("To do: ")
-    lines = await asyncio.to_thread(canaries.command_lines, os.getpid())
-    _, status = await run(state_dir, "status", "-c", "config.yaml")
-    assert 0 == await server.stop()
+    server.until("To do: ")
+    lines = canaries.command_lines(os.getpid())
+    status = run(state_dir, "status", "-c", "config.yaml")
+    assert 0 == server.stop()
     wrong = {"BEARERD_PASSPHRASE": secret + "x"}
-    code, refused = await run(state_dir, "serve", "-c", "config.yaml", environ=wrong)
-    assert 5 == code, refused
+    refused = run(state_dir, "serve", "-c", "config.yaml", environ=wrong)
+    assert 5 == refused.code, refused.output
     kept = canaries.files(state_dir / "state")
     assert b"serve" in lines
     surfaces = {
-        "init": output.encode().replace(keys[0].encode(), b"", 1), "serve": server.output.encode(), "lines": lines,
-        "status": status.encode(), "refused": refused.encode(), "state": kept,
+        "init": init.output.encode().replace(keys[0].encode(), b"", 1), "serve": server.output.encode(), "lines": lines,
+        "status": status.output.encode(), "refused": refused.output.encode(), "state": kept,
     }  # fmt: skip
     assert [] == list(canaries.search(surfaces, {"passphrase": secret, "key": keys[0]}))
 
 
 async def test_the_demo_prints_its_keys_once_and_nowhere_else(tmp_path: Path) -> None:
     """The one line on stdout holds both client keys and the console's token; stderr and the other answers none."""
-    async with Program(tmp_path, "demo", "--json", "--port", "0") as program:
-        at = await program.document()
+    with Program(tmp_path, "demo", "--json", "--port", "0") as program:
+        at = program.document()
         for key in (at["client_key"], at["trader_key"]):
             for method in ("GET", "DELETE"):
                 reply = await ask(at["url"], method, f"/questrade/v1/accounts/26598145/orders/{key}", key)
@@ -166,9 +166,9 @@ async def test_the_demo_prints_its_keys_once_and_nowhere_else(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("typed", ["{0}", "--token={0}", "--token {0}"])
-async def test_a_token_typed_as_an_argument_is_not_repeated(typed: str, tmp_path: Path) -> None:
+def test_a_token_typed_as_an_argument_is_not_repeated(typed: str, tmp_path: Path) -> None:
     """Who types a token where none belongs is told so, without the token: terminals and CI logs are kept."""
     secret = "canary-" + secrets.token_urlsafe(18)
-    code, output = await run(tmp_path, "login", "questrade", *typed.format(secret).split(" "))
-    assert 2 == code
-    assert {} == canaries.count(output.encode(), secret), output
+    done = run(tmp_path, "login", "questrade", *typed.format(secret).split(" "))
+    assert 2 == done.code
+    assert {} == canaries.count(done.output.encode(), secret), done.output

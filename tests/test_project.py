@@ -1,6 +1,7 @@
 """What surrounds the code agrees with it: versions, lock files, make targets, documents."""
 
 import json
+import os
 import re
 import subprocess
 import tomllib
@@ -8,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from blockbuster import BlockingError
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from proxy.store.keys import Source
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -162,3 +166,29 @@ def test_the_image_has_no_secret_and_no_root() -> None:
     assert "USER 10001:10001" in text
     assert 'CMD ["bearerd", "healthcheck"]' in text
     assert "*" == ignored[0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can play the engine that lays a secret out for another user")
+def test_the_container_s_user_can_read_the_master_key(state_dir: Path) -> None:
+    """The folder of a secret is root's, the file the user's: the key source of docker-compose.yml can do with that."""
+    service = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))["services"]["bearerd"]
+    (secret,) = service["secrets"]
+    folder = service["environment"]["CREDENTIALS_DIRECTORY"]
+    state_dir.chmod(0o755)
+    Source(f"file:{secret}", state_dir).create()
+    user = int(service["user"].partition(":")[0])
+    os.chown(state_dir / secret, user, user)
+    source = Source(
+        service["environment"]["BEARERD_KEY_SOURCE"], state_dir, None, {"CREDENTIALS_DIRECTORY": str(state_dir)}
+    )
+
+    assert "/run/secrets" == folder
+    own = os.geteuid()
+    os.setegid(user)
+    os.seteuid(user)
+    try:
+        key = source.load()
+    finally:
+        os.seteuid(own)
+        os.setegid(own)
+    assert 32 == len(key)

@@ -19,7 +19,8 @@ from proxy.app import App
 from proxy.custody import Custody
 from proxy.store.files import SystemFiles
 from proxy.store.keys import Source
-from tests.product import Program, Wire, demo, eventually, state
+from tests.callers import Wire, eventually
+from tests.product import Program, demo, state
 
 CALLERS = 64
 ORDERS = "/v1/accounts/26598145/orders"
@@ -80,11 +81,11 @@ async def reads(url: str, key: str, seconds: float, prefix: str = "/questrade") 
 
 async def settled(control: str) -> dict[str, Any]:
     """The simulator's counters between two redeems: one that is under way counts as a POST and not yet as a pair."""
-    found = await state(control)
+    found = await asyncio.to_thread(state, control)
     async for _ in eventually(5):
         if found["token_posts"] == found["rotations"]:
             break
-        found = await state(control)
+        found = await asyncio.to_thread(state, control)
     return found
 
 
@@ -101,7 +102,7 @@ async def check(control: str, tally: Tally, seconds: float, figure: Figure) -> N
 
 
 async def under_load(directory: Path, seconds: float, figure: Figure) -> None:
-    async with demo(directory, "--expires-in", "1") as at:
+    with demo(directory, "--expires-in", "1") as at:
         tally = await reads(at["url"], at["client_key"], seconds)
         await check(at["control"], tally, seconds, figure)
 
@@ -124,7 +125,7 @@ async def orders_under_load(directory: Path, seconds: float, figure: Figure) -> 
     sent = 0
     tally = Tally()
 
-    async with demo(directory, "--expires-in", "1") as at:
+    with demo(directory, "--expires-in", "1") as at:
         mount, key = "/questrade", at["trader_key"]
 
         async def caller(wire: Wire, end: float) -> None:
@@ -143,7 +144,7 @@ async def orders_under_load(directory: Path, seconds: float, figure: Figure) -> 
 
         await crowd(at["url"], seconds, caller)
         await check(at["control"], tally, seconds, figure)
-        assert sent == len(placed) == (await state(at["control"]))["orders"]
+        assert sent == len(placed) == (await asyncio.to_thread(state, at["control"]))["orders"]
         await check_kept(at["url"], key, placed)
 
 
@@ -214,13 +215,13 @@ async def server_on(files: SystemFiles, directory: Path, environment: object) ->
 async def test_a_slow_disk_costs_no_request(state_dir: Path, figure: Figure) -> None:
     """With syncs of 5 ms still no request fails, and every redeem was made durable before and after."""
     files = SlowFiles()
-    async with Program(state_dir, "simulate", "--json", "--expires-in", "1") as simulator:
-        at = await simulator.document()
+    with Program(state_dir, "simulate", "--json", "--expires-in", "1") as simulator:
+        at = simulator.document()
         async with server_on(files, state_dir, at["environment"]) as app:
             await app.operations.login("questrade", at["refresh_token"])
             key = (await app.operations.clients_add("bot"))["key"]
             before = files.syncs
             tally = await reads(app.url, key, 5)
             await check(at["control"], tally, 5, figure)
-            rotations = (await state(at["control"]))["rotations"] - 1
+            rotations = (await asyncio.to_thread(state, at["control"]))["rotations"] - 1
             assert 2 * (rotations - 1) <= files.syncs - before

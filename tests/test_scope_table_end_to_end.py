@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import pytest
 
 from proxy.gate.rows import Row
 from tests.brokers import test_questrade as table
-from tests.product import Reply, Wire, ask, demo, state
+from tests.callers import Wire, ask
+from tests.product import Reply, demo, state
 
 WIRES = 16
 ACCOUNT = "/v1/accounts/26598145"
@@ -58,15 +59,15 @@ CALLS: dict[str, tuple[str, object]] = {
 
 
 @pytest.fixture
-async def at(tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
+def at(tmp_path: Path) -> Iterator[dict[str, Any]]:
     """A running demo whose token outlives the test, so that nothing but calls reaches the broker."""
-    async with demo(tmp_path) as found:
+    with demo(tmp_path) as found:
         yield found
 
 
 async def reached(at: dict[str, Any]) -> Counter[str]:
     """What reached the broker so far, token requests and calls of every kind."""
-    found = await state(at["control"])
+    found = await asyncio.to_thread(state, at["control"])
     return Counter({**found["calls"], "token POSTs": found["token_posts"]})
 
 

@@ -1,9 +1,7 @@
 """How long a start takes."""
 
+import asyncio
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from proxy.cli.ports import reserve
-from tests.product import ROOT, Program, ask, eventually, run
+from tests.callers import ask, eventually
+from tests.product import Program, demo, run
 
 BAR = 0.8  # seconds, best of five; the test leaves half as much again for a busy machine
 NOISE = 1.5
@@ -33,9 +32,9 @@ def configuration(listen: int, console: int, environment: object) -> str:
 
 async def seconds_to_ready(directory: Path, console: str) -> float:
     """From the start of the process to the first 200 of `/readyz`."""
-    async with Program(directory, "serve", "-c", "config.yaml", "-q") as server:
+    with Program(directory, "serve", "-c", "config.yaml", "-q") as server:
         async for so_far in eventually(20, pause=0.005):
-            assert server.process.poll() is None, server.output
+            assert server.code is None, server.output
             try:
                 reply = await ask(console, "GET", "/readyz")
             except OSError:
@@ -51,12 +50,12 @@ async def test_a_start_with_an_existing_store_is_ready_in_time(
 ) -> None:
     """The best of five starts, from the spawn to a ready server that is logged in, takes at most 0.8 s."""
     (listen, console), held = reserve(2)
-    async with Program(state_dir, "simulate", "--json") as simulator:
-        at = await simulator.document()
+    with Program(state_dir, "simulate", "--json") as simulator:
+        at = simulator.document()
         (state_dir / "config.yaml").write_text(configuration(listen, console, at["environment"]))
         for arguments, stdin in ((("init",), ""), (("login", "questrade", "--token-stdin"), at["refresh_token"])):
-            code, output = await run(state_dir, *arguments, "-c", "config.yaml", stdin=stdin)
-            assert 0 == code, output
+            done = await asyncio.to_thread(run, state_dir, *arguments, "-c", "config.yaml", stdin=stdin)
+            assert 0 == done.code, done.output
         times = [await seconds_to_ready(state_dir, f"http://127.0.0.1:{console}") for _ in range(5)]
     held.close()
     figure(f"start to ready: best {min(times):.2f} s, worst {max(times):.2f} s of 5 (bar {BAR} s)")
@@ -67,14 +66,7 @@ async def test_a_start_with_an_existing_store_is_ready_in_time(
 def test_a_demo_is_ready_before_one_loses_patience(tmp_path: Path, figure: Callable[[object], None]) -> None:
     """`demo --json` has made its certificates, its store and a login within 5 s."""
     began = time.perf_counter()
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", "proxy", "demo", "--json", "--port", "0"],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    ) as program:  # fmt: skip
-        assert program.stdout is not None
-        assert "schema" in json.loads(program.stdout.readline())
+    with demo(tmp_path):
         seconds = time.perf_counter() - began
-        program.terminate()
-        assert 0 == program.wait(10)
     figure(f"demo to its line: {seconds:.2f} s")
     assert seconds <= 5

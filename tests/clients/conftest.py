@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.conversation import Conversation
-from tests.clients.product import Demo
+from tests.clients.product import Demo, started
 from tests.clients.trap import Trap
 
 HERE = Path(__file__).resolve().parent
@@ -20,9 +20,8 @@ Opener = Callable[[str], Conversation]
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """The whole product. Tests leave its configuration and the two first orders as they are."""
-    demo = Demo.start(tmp_path_factory.mktemp("demo") / "stderr")
-    yield demo
-    assert 0 == demo.stop()
+    with started(tmp_path_factory.mktemp("demo")) as demo:
+        yield demo
 
 
 @pytest.fixture(scope="session")

@@ -1,26 +1,15 @@
 """The product as a person starts it: `bearerd demo`, its command line, and the control address of its simulator."""
 
-import http.client
-import json
-import os
-import select
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
-from urllib.parse import urlsplit
+from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-ACCOUNT = "26598145"
-COMMAND = [sys.executable, "-P", "-m", "proxy"]
-START = 40.0  # seconds, on a busy machine
-STOP = 10.0  # seconds; what the demo promises
+from tests.product import ACCOUNT, Reply, command, demo, run, send, state
 
 LIMIT_ORDER: Mapping[str, Any] = {
     "accountNumber": ACCOUNT,
@@ -37,65 +26,16 @@ LIMIT_ORDER: Mapping[str, Any] = {
     "secondaryRoute": "AUTO",
 }
 MARKET_ORDER = {**LIMIT_ORDER, "orderType": "Market", "timeInForce": "Day", "limitPrice": None}
-OPEN_ORDER, FILLED_ORDER = 177106005, 177106006  # ids of the two that `Demo.start` places
+OPEN_ORDER, FILLED_ORDER = 177106005, 177106006  # ids of the two that `started` places
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """A whole answer."""
-
-    status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.body)
-
-
-@dataclass(slots=True)
 class Demo:
-    """One running demo. `report` is its line on stdout."""
+    """A running demo. `report` is its line on stdout, `home` where its commands are typed."""
 
-    process: "subprocess.Popen[str]"
+    home: Path
     report: Mapping[str, Any]
     _token_files: dict[str, str] = field(default_factory=dict, repr=False)
-
-    @classmethod
-    def start(cls, errors: Path) -> Self:
-        """Start it, with an open and a filled order in its account. What it writes on stderr goes to `errors`."""
-        with errors.open("w") as stderr:
-            process = subprocess.Popen(
-                [*COMMAND, "demo", "--json", "--port", "0"],
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                env=_environ(),
-            )
-        assert process.stdout is not None
-        ready, _, _ = select.select([process.stdout], [], [], START)
-        line = process.stdout.readline() if ready else ""
-        demo = cls(process, json.loads(line or "{}"))
-        try:
-            assert line, f"the demo did not start:\n{errors.read_text()}"
-            placed = [demo.place(order) for order in (LIMIT_ORDER, MARKET_ORDER)]
-            assert [OPEN_ORDER, FILLED_ORDER] == [reply.document.get("orderId") for reply in placed]
-            time.sleep(1.0)  # kwess asks for what happened up to the last whole second
-        except BaseException:
-            demo.stop()
-            raise
-        return demo
-
-    def stop(self) -> int:
-        """SIGTERM, and its exit code."""
-        self.process.terminate()
-        try:
-            return self.process.wait(STOP)
-        finally:
-            self.process.kill()
-            self.process.wait()
-            assert self.process.stdout is not None
-            self.process.stdout.close()
 
     @property
     def key(self) -> str:
@@ -120,32 +60,19 @@ class Demo:
         """The emulated token endpoint, as clients write it down: the token follows."""
         return f"{self.url}/oauth2/token?grant_type=refresh_token&refresh_token="
 
-    def send(self, method: str, url: str, body: object = None, **headers: str) -> Reply:
-        """One request, its target untouched."""
-        parts = urlsplit(url)
-        connection = http.client.HTTPConnection(parts.netloc, timeout=20)
-        document = None if body is None else json.dumps(body)
-        try:
-            connection.request(method, url.removeprefix(f"http://{parts.netloc}") or "/", document, headers)
-            answer = connection.getresponse()
-            return Reply(answer.status, dict(answer.headers), answer.read())
-        finally:
-            connection.close()
-
     def call(self, method: str, target: str, body: object = None, *, key: str | None = None) -> Reply:
         """One call to the mount with the client key, or with another."""
-        return self.send(method, self.url + target, body, Authorization=f"Bearer {key or self.key}")
+        return send(method, self.url + target, body, Authorization=f"Bearer {key or self.key}")
 
     def place(self, order: Mapping[str, Any]) -> Reply:
         return self.call("POST", f"/v1/accounts/{ACCOUNT}/orders", order, key=self.trader_key)
 
     def state(self) -> Any:
         """The simulator's counts."""
-        return self.send("GET", f"{self.report['control']}/state").document["questrade"]
+        return state(self.report["control"])
 
     def control(self, path: str) -> None:
-        reply = self.send("POST", self.report["control"] + path, {"broker": "questrade"})
-        assert 200 == reply.status
+        command(self.report["control"], path)
 
     @property
     def orders(self) -> int:
@@ -159,12 +86,9 @@ class Demo:
 
     def bearerd(self, *arguments: str, **environ: str) -> str:
         """What one command prints, run with the demo's configuration."""
-        command = [*COMMAND, "-c", self.report["config"], *arguments]
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=_environ() | environ, timeout=30, check=False
-        )
-        assert (0, "") == (done.returncode, "" if done.returncode == 0 else done.stderr)
-        return done.stdout
+        done = run(self.home, "-c", self.report["config"], *arguments, environ=environ)
+        assert 0 == done.code, done.err
+        return done.out
 
     def token_file(self, form: str) -> str:
         """The token file that `bearerd env` writes for one library."""
@@ -188,5 +112,12 @@ class Demo:
             self.bearerd("reload")
 
 
-def _environ() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT)}
+@contextmanager
+def started(home: Path) -> Iterator[Demo]:
+    """A demo with an open and a filled order in its account."""
+    with demo(home) as report:
+        running = Demo(home, report)
+        placed = [running.place(order) for order in (LIMIT_ORDER, MARKET_ORDER)]
+        assert [OPEN_ORDER, FILLED_ORDER] == [reply.document.get("orderId") for reply in placed]
+        time.sleep(1.0)  # kwess asks for what happened up to the last whole second
+        yield running

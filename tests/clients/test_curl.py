@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.clients.product import ACCOUNT, LIMIT_ORDER, ROOT, Demo
+from tests.clients.product import LIMIT_ORDER, Demo
 from tests.clients.trap import Trap
+from tests.product import ACCOUNT, ROOT
 
 Curl = Callable[..., "Answer"]
 

@@ -6,7 +6,8 @@ import pytest
 
 from tests.clients.conftest import Opener
 from tests.clients.conversation import Conversation, Failed, Read, bare
-from tests.clients.product import ACCOUNT, FILLED_ORDER, OPEN_ORDER, Demo
+from tests.clients.product import FILLED_ORDER, OPEN_ORDER, Demo
+from tests.product import ACCOUNT
 
 MARGIN = {"accounttype": "margin"}
 YESTERDAY = {"days ago": 1}

@@ -8,7 +8,8 @@ import yaml
 
 from tests.clients.conftest import Opener
 from tests.clients.conversation import Conversation, Read, bare
-from tests.clients.product import ACCOUNT, FILLED_ORDER, Demo
+from tests.clients.product import FILLED_ORDER, Demo
+from tests.product import ACCOUNT
 
 READS = {
     "get_symbols_quote": Read([8049, 27426], lambda got: [each["symbolId"] for each in got], [["AAPL", "MSFT"]]),

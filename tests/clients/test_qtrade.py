@@ -12,7 +12,8 @@ import yaml
 
 from tests.clients.conftest import Opener
 from tests.clients.conversation import Conversation, Failed, Read
-from tests.clients.product import ACCOUNT, FILLED_ORDER, LIMIT_ORDER, Demo
+from tests.clients.product import FILLED_ORDER, LIMIT_ORDER, Demo
+from tests.product import ACCOUNT
 
 READS = {
     "get_account_id": Read([ACCOUNT], list),

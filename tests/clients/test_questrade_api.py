@@ -10,7 +10,8 @@ import pytest
 
 from tests.clients.conftest import Opener
 from tests.clients.conversation import Conversation, Read
-from tests.clients.product import ACCOUNT, FILLED_ORDER, OPEN_ORDER, Demo
+from tests.clients.product import FILLED_ORDER, OPEN_ORDER, Demo
+from tests.product import ACCOUNT
 
 READS = {
     "time": Read(["time"], list),

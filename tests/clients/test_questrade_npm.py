@@ -8,7 +8,8 @@ import pytest
 
 from tests.clients.conftest import HERE, Opener
 from tests.clients.conversation import Conversation, Failed, Read, bare
-from tests.clients.product import ACCOUNT, FILLED_ORDER, LIMIT_ORDER, OPEN_ORDER, Demo
+from tests.clients.product import FILLED_ORDER, LIMIT_ORDER, OPEN_ORDER, Demo
+from tests.product import ACCOUNT
 
 READS: Mapping[str, Mapping[str, Read]] = {
     "client": {

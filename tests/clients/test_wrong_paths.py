@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.clients.product import ACCOUNT, OPEN_ORDER, Demo
+from tests.clients.product import OPEN_ORDER, Demo
+from tests.product import ACCOUNT
 
 WRONG = {
     # questradeapi 0.0.10
@@ -38,7 +39,7 @@ def test_a_wrong_call_ends_here(demo: Demo, name: str, key: str) -> None:
     assert 403 == reply.status
     if method != "HEAD":
         assert 40301 == reply.document["code"]
-    assert "scope-denied" in reply.headers["Proxy-Status"]
+    assert "scope-denied" in reply.headers["proxy-status"]
     assert (calls, orders) == (demo.calls, demo.orders)
 
 
