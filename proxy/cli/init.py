@@ -53,6 +53,7 @@ class Made:
     key_source: str = ""
     done: list[str] = field(default_factory=list)
     key: str | None = None
+    client: str | None = None
 
 
 @click.command(cls=Command)
@@ -132,16 +133,17 @@ async def _make_keys(invocation: Invocation, settings: "Settings", made: Made) -
         await asyncio.to_thread(source.create)
         made.done.append(f"made a master key in {home_short(str(source.place))}")
     new_store = not config.store_path.exists()
-    if isinstance(config.clients, str) or CLIENT not in config.clients:
+    if isinstance(config.clients, str) or not config.clients:
         return
     known = await operate(invocation, settings, "clients-list", {})
     if new_store:
         made.done.append(f"made the store {home_short(str(config.store_path))}")
-    if any(client["name"] == CLIENT and client["keys"] for client in known["clients"]):
+    if any(client["keys"] for client in known["clients"]):
         return
-    answer: Mapping[str, Any] = await operate(invocation, settings, "clients-add", {"name": CLIENT})
+    made.client = CLIENT if CLIENT in config.clients else next(iter(config.clients))
+    answer: Mapping[str, Any] = await operate(invocation, settings, "clients-add", {"name": made.client})
     made.key = answer["key"]
-    made.done.append(f"made a key for the client {CLIENT}; it is shown only now")
+    made.done.append(f"made a key for the client {made.client}; it is shown only now")
 
 
 def _report(invocation: Invocation, settings: "Settings", made: Made) -> None:
@@ -151,7 +153,7 @@ def _report(invocation: Invocation, settings: "Settings", made: Made) -> None:
                 "config": str(made.config),
                 "key": made.key_source,
                 "store": made.store,
-                "client": CLIENT if made.key else None,
+                "client": made.client,
                 "client_key": made.key,
                 "done": made.done,
             }

@@ -56,6 +56,16 @@ def test_a_configuration_of_one_s_own_is_kept(person: Person) -> None:
     assert (person.home / "state/store.db").exists()
 
 
+def test_the_first_client_of_one_s_own_configuration_gets_the_first_key(person: Person) -> None:
+    """Whatever it is called; a second run makes no second key."""
+    file = person.write_config()
+    file.write_text(file.read_text().replace("notebook", "bot"))
+    done, again = person.run("init", "--json"), person.run("init", "--json")
+
+    assert ("bot", None) == (done.document["client"], key_fault(done.document["client_key"]))
+    assert (None, None) == (again.document["client"], again.document["client_key"])
+
+
 def test_serving_too_early_stands_in_nobodys_way(person: Person) -> None:
     """`serve` before `init` names the command that is missing, and leaves nothing that `init` would stumble over."""
     person.write_config()
