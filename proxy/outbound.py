@@ -103,7 +103,7 @@ def own_errors() -> Iterator[None]:
 def _reason(error: aiohttp.ClientConnectorError) -> str:
     match error:
         case aiohttp.ClientConnectorDNSError():
-            return "the host name could not be resolved"
+            return "the host name could not be resolved, or leads to a private address that nothing declares"
         case aiohttp.ClientConnectorCertificateError():
             return "the TLS certificate is not trusted"
         case aiohttp.ClientSSLError():
