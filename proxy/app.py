@@ -240,7 +240,7 @@ class App:
             grant=grant,
             api_hosts=environment.api_hosts,
             ca_file=environment.ca_file,
-            allow_private=environment.allow_private,
+            private_hosts=environment.private_hosts,
             egress=config.egress_proxy,
         )
         return Mount(
@@ -407,6 +407,6 @@ def _endpoint(settings: Settings, broker: Broker, environment: Environment) -> T
         revoke_url=environment.revoke_url,
         user_agent=settings.config.user_agent or broker.user_agent or USER_AGENT,
         ca_file=environment.ca_file,
-        allow_private=environment.allow_private,
+        private_hosts=environment.private_hosts,
         egress=settings.config.egress_proxy,
     )

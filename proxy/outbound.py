@@ -9,6 +9,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,16 +42,22 @@ class Lost(Exception):
 
 
 class PublicResolver(AbstractResolver):
-    """Resolves names and refuses private addresses: a poisoned answer must not aim a bearer at the local network."""
+    """Resolves names and refuses private addresses: a poisoned answer must not aim a bearer at the local network.
 
-    def __init__(self) -> None:
+    `localhost`, which only a definition can have named, and the names in `private_hosts` may lead there. Addresses that
+    are written out never come here.
+    """
+
+    def __init__(self, private_hosts: AbstractSet[str] = frozenset()) -> None:
         self._system = ThreadedResolver()
+        self._private_hosts = private_hosts | {"localhost"}
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         found = await self._system.resolve(host, port, family)
-        if any(is_private(result["host"].partition("%")[0]) for result in found):
+        public = host not in self._private_hosts
+        if public and any(is_private(result["host"].partition("%")[0]) for result in found):
             raise OSError(None, "the name leads to a private address")
         return found
 
@@ -132,20 +139,24 @@ def _tracing() -> aiohttp.TraceConfig:
 def session(
     tls: ssl.SSLContext,
     *,
-    allow_private: bool,
     keep_alive: float | None,
+    private_hosts: AbstractSet[str] = frozenset(),
     egress: str | None = None,
     limit: int = 0,
 ) -> aiohttp.ClientSession:
     """A session that sends each request once, to a verified peer, with nothing added.
 
-    `keep_alive` is how many seconds an idle connection may be used again; None means never. `allow_private` is for
-    environments that declare loopback or private hosts (a lab, a simulator). `egress` is the URL of a proxy that is
-    asked to connect: it resolves the broker's name, and ours to resolve is its own, which may well be private.
+    `keep_alive` is how many seconds an idle connection may be used again; None means never. `private_hosts` are names
+    that may lead to private addresses (a lab, a simulator in the next container). `egress` is the URL of a proxy that
+    is asked to connect: it resolves the broker's name, and ours to resolve is its own, which may well be private.
     """
     idle = {"force_close": True} if keep_alive is None else {"keepalive_timeout": keep_alive}
     connector = aiohttp.TCPConnector(
-        ssl=tls, resolver=None if allow_private or egress else PublicResolver(), limit=limit, ttl_dns_cache=30, **idle
+        ssl=tls,
+        resolver=None if egress else PublicResolver(private_hosts),
+        limit=limit,
+        ttl_dns_cache=30,
+        **idle,
     )
     return aiohttp.ClientSession(
         connector=connector,

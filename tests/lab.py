@@ -218,7 +218,7 @@ async def running(
     )
     await keeper.start()
     upstream, metrics = SessionUpstream(), Metrics()
-    place = Place("lab", environment.api_hosts, CA_FILE, allow_private=True, total=total, idle=idle)
+    place = Place("lab", environment.api_hosts, CA_FILE, total=total, idle=idle)
     relay = Relay(broker=known, place=place, keeper=keeper, upstream=upstream)
     mount = Mount("lab", known, frozenset(scopes), relay, "bearerd/test", frozenset({b"idempotency-key"}))
     rights = clients if clients is not None else {"bot": {"lab": frozenset({"read", "trade"})}}

@@ -16,6 +16,9 @@ from tests.wire import ScriptedBroker, Visit, answer, reset
 METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "POST", "PATCH"]
 
 
+NEAR = "127.1"  # no address to a strict reader, so it goes to the resolver, and that knows the old short form
+
+
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> ca.Authority:
     return ca.create(tmp_path_factory.mktemp("ca"), now=clock())
@@ -32,7 +35,7 @@ async def broker(authority: ca.Authority) -> AsyncIterator[ScriptedBroker]:
 @pytest.fixture
 async def client(authority: ca.Authority) -> AsyncIterator[aiohttp.ClientSession]:
     tls = await tls_context(str(authority.ca_file))
-    async with session(tls, allow_private=True, keep_alive=15) as client:
+    async with session(tls, keep_alive=15) as client:
         yield client
 
 
@@ -120,7 +123,7 @@ async def test_a_session_without_keep_alive_uses_each_connection_once(
     tls = await tls_context(str(authority.ca_file))
     for keep_alive, expected in ((None, 3), (15.0, 1)):
         before = broker.connections
-        async with session(tls, allow_private=True, keep_alive=keep_alive) as client:
+        async with session(tls, keep_alive=keep_alive) as client:
             for _ in range(3):
                 await fetch(client, broker.port)
         assert expected == broker.connections - before
@@ -131,7 +134,7 @@ async def test_no_certificate_is_trusted_that_was_not_named(broker: ScriptedBrok
     tls = await tls_context(None)
     assert (ssl.CERT_REQUIRED, True) == (tls.verify_mode, tls.check_hostname)
     assert ssl.TLSVersion.TLSv1_2 <= tls.minimum_version
-    async with session(tls, allow_private=True, keep_alive=None) as client:
+    async with session(tls, keep_alive=None) as client:
         with pytest.raises(NotSent, match="the TLS certificate is not trusted"):
             await fetch(client, broker.port)
 
@@ -141,7 +144,7 @@ async def test_no_certificate_is_trusted_that_was_not_named(broker: ScriptedBrok
 async def test_a_certificate_for_another_name_is_not_trusted(authority: ca.Authority, broker: ScriptedBroker) -> None:
     """The CA is known, the address is not in the certificate."""
     tls = await tls_context(str(authority.ca_file))
-    async with session(tls, allow_private=True, keep_alive=None) as client:
+    async with session(tls, keep_alive=None) as client:
         url = URL(f"https://127.0.0.2:{broker.port}/", encoded=True)
         with pytest.raises(NotSent), own_errors():
             await client.get(url, allow_redirects=False)
@@ -154,14 +157,25 @@ async def test_a_port_that_nobody_listens_on_is_told_as_not_sent(client: aiohttp
 
 
 async def test_a_name_that_leads_to_a_private_address_is_refused(authority: ca.Authority) -> None:
-    """A poisoned name must not aim a bearer at the local network."""
+    """A poisoned name must not aim a bearer at the local network; every session without a proxy asks this resolver."""
     tls = await tls_context(str(authority.ca_file))
-    async with session(tls, allow_private=False, keep_alive=None) as client:
-        with pytest.raises(NotSent), own_errors():
-            await client.get("https://localhost:1/", allow_redirects=False)
-    resolver = PublicResolver()
+    async with session(tls, keep_alive=None) as client:
+        assert isinstance(client.connector, aiohttp.TCPConnector)
+        resolver = client.connector._resolver
+        assert isinstance(resolver, PublicResolver)
+        with pytest.raises(OSError, match="private address"):
+            await resolver.resolve(NEAR, 443)
+
+
+async def test_a_name_that_is_declared_may_lead_to_a_private_address() -> None:
+    """`localhost` says itself where it leads; any other name has to be listed, and only that one is let through."""
+    resolver = PublicResolver(frozenset({NEAR}))
+    assert await resolver.resolve("localhost", 443)
+    assert await resolver.resolve(NEAR, 443)
+    await resolver.close()
+    resolver = PublicResolver(frozenset({"other"}))
     with pytest.raises(OSError, match="private address"):
-        await resolver.resolve("localhost", 443)
+        await resolver.resolve(NEAR, 443)
     await resolver.close()
 
 

@@ -16,6 +16,7 @@ class Environment:
     """One set of a broker's hosts. All times are in seconds.
 
     `api_hosts` are the hosts that a token answer may name; `api_server` is the API's address where answers name none.
+    `private_hosts` are names that may lead to private addresses; an address that is written out needs no such leave.
     `min_life`, `renew_cooldown` and `max_rotations_per_day` (0: no limit) bound how often a token is renewed.
     """
 
@@ -30,7 +31,7 @@ class Environment:
     min_life: float = 60.0
     renew_cooldown: float = 120.0
     max_rotations_per_day: int = 200
-    allow_private: bool = False
+    private_hosts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,12 +59,6 @@ class HostPattern:
     def matches(self, origin: Origin) -> bool:
         return self._port in (None, origin.port) and self._host.fullmatch(origin.host) is not None
 
-    @property
-    def names_private_host(self) -> bool:
-        """Whether the pattern itself spells out a loopback or private address (a lab or a simulator)."""
-        host, _ = _split(self.text)
-        return is_private(host.strip("[]")) or host == "localhost"
-
 
 def _is_ipv6(host: str) -> bool:
     try:

@@ -1,13 +1,13 @@
 """A definition's text → `Broker`. All mistakes at once; with any, what comes out must not be used."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from proxy.brokers.definition import AnswerRule, Broker, Environment, Login, Rate
-from proxy.brokers.origin import HostPattern, Origin, is_private, pinned, read_api_server
+from proxy.brokers.origin import HostPattern, Origin, pinned, read_api_server
 from proxy.brokers.section import Section
 from proxy.config.problem import did_you_mean
 from proxy.gate import patterns
@@ -22,7 +22,7 @@ _DEFINITION = (
 )  # fmt: skip
 _ENVIRONMENT = (
     "token_url", "authorize_url", "revoke_url", "login_page", "api_hosts", "api_server", "ca_file",
-    "min_life", "renew_cooldown", "max_rotations_per_day",
+    "private_hosts", "min_life", "renew_cooldown", "max_rotations_per_day",
 )  # fmt: skip
 _ROW = (
     "id", "method", "path", "scope", "mutating", "streaming", "rate", "when_query", "enum", "query",
@@ -34,6 +34,7 @@ _URL = re.compile(
     r"https://(?P<host>[a-z0-9.-]+|\[[0-9a-f:]+\])(?::(?P<port>[0-9]{1,5}))?(?P<path>/[A-Za-z0-9._~/-]*)", re.ASCII
 )
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+", re.ASCII)
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 _FILE = re.compile(r"(?:~/|(?!~))[^\0]+")
 _HEADER = re.compile(r"[a-z0-9-]+", re.ASCII)
 _USER_AGENT = re.compile(r"[!-~](?:[ -~]{0,254}[!-~])?", re.ASCII)
@@ -115,10 +116,8 @@ def _environment(
         return None
     found = replace(known, **given) if known else Environment(name, **given)
     hosts = tuple(dict.fromkeys([*found.api_hosts, *_hosts(section)]))
-    named = _URL.fullmatch(found.token_url)
-    login_host = named["host"].strip("[]") if named else ""
-    private = is_private(login_host) or login_host == "localhost" or any(host.names_private_host for host in hosts)
-    return replace(found, api_hosts=hosts, api_server=_api_server(section, found, hosts), allow_private=private)
+    private = found.private_hosts.union(_private_hosts(section))
+    return replace(found, api_hosts=hosts, api_server=_api_server(section, found, hosts), private_hosts=private)
 
 
 def _url(section: Section, key: str) -> str | None:
@@ -135,6 +134,15 @@ def _matching(section: Section, key: str, form: re.Pattern[str], name: str) -> s
         section.fault(key, f"must be {name}")
         return None
     return value
+
+
+def _private_hosts(section: Section) -> Iterator[str]:
+    for index, text in enumerate(section.texts("private_hosts")):
+        if _NAME.fullmatch(text):
+            yield text
+        else:
+            message = f"{text!r} is no host name: lower-case letters, digits, '.' and '-', without a port"
+            section.problems.append(section.document.problem((*section.path, "private_hosts", index), message))
 
 
 def _hosts(section: Section) -> list[HostPattern]:

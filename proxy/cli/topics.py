@@ -59,7 +59,9 @@ comes with bearerd, or defines one of your own:
         rows:
           - {id: my_call, method: GET, path: "/v1/accounts/{account}/mine", scope: read_acc}
 
-A token is sent only to the hosts of `api_hosts`, over verified TLS; `ca_file` adds trust and takes no check away.
+A token is sent only to the hosts of `api_hosts`, over verified TLS; `ca_file` adds trust and takes no check away. A
+name that leads to a private address is refused unless `private_hosts` lists it; `localhost` and written-out addresses
+say it themselves.
 `#` in a host stands for one digit, `*` may stand for the port. Nothing else is a wildcard.
 """
 

@@ -95,7 +95,7 @@ class Place:
     grant: str
     api_hosts: tuple[HostPattern, ...]
     ca_file: str | None = None
-    allow_private: bool = False
+    private_hosts: frozenset[str] = frozenset()
     egress: str | None = None
     total: float = 30.0
     idle: float = 60.0
@@ -147,7 +147,7 @@ class SessionUpstream:
 
     async def _pool(self, place: Place, origin: Origin, *, mutating: bool) -> "_Pool":
         # What a connection trusts is part of the key: after a reload nothing goes on over one that trusted more.
-        key = (place.grant, place.ca_file, place.allow_private, place.egress, origin, mutating)
+        key = (place.grant, place.ca_file, place.private_hosts, place.egress, origin, mutating)
         if key not in self._pools:
             async with self._making:  # one at a time: 64 first calls at once must not load the certificates 64 times
                 if key not in self._pools:
@@ -158,7 +158,7 @@ class SessionUpstream:
                     keep_alive, limit = (None, 0) if mutating else (IDLE, WARM)
                     client = session(
                         tls,
-                        allow_private=place.allow_private,
+                        private_hosts=place.private_hosts,
                         egress=place.egress,
                         keep_alive=keep_alive,
                         limit=limit,
@@ -180,7 +180,7 @@ class SessionUpstream:
             await pool.client.close()
 
 
-_Key = tuple[str, str | None, bool, str | None, Origin, bool]
+_Key = tuple[str, str | None, frozenset[str], str | None, Origin, bool]
 
 
 @dataclass(slots=True)

@@ -43,7 +43,7 @@ class TokenEndpoint:
     revoke_url: str | None
     user_agent: str
     ca_file: str | None = None
-    allow_private: bool = False
+    private_hosts: frozenset[str] = frozenset()
     egress: str | None = None
 
     async def refresh(self, refresh_token: Secret, arrived: Callable[[RawAnswer], None] = _ignore) -> RawAnswer:
@@ -73,7 +73,7 @@ class TokenEndpoint:
             "Accept-Encoding": "identity",  # nobody unpacks the answer, and without this line it may come packed
             "Content-Type": "application/x-www-form-urlencoded",
         }
-        async with session(tls, allow_private=self.allow_private, keep_alive=None, egress=self.egress) as client:
+        async with session(tls, keep_alive=None, private_hosts=self.private_hosts, egress=self.egress) as client:
             with own_errors():
                 answer = await client.post(
                     URL(url, encoded=True),

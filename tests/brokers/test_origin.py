@@ -147,20 +147,6 @@ def test_no_pattern_takes_many_addresses(text: str) -> None:
         HostPattern.parse(text)
 
 
-@pytest.mark.parametrize(
-    ("text", "private"),
-    [
-        ("127.0.0.1:*", True), ("[::1]:*", True), ("localhost:9443", True), ("10.1.2.3", True),
-        ("192.168.0.1:8443", True),
-        ("169.254.169.254", True), ("[fc00::1]", True), ("[::ffff:10.0.0.1]", True), ("8.8.8.8", False),
-        ("api##.x.com", False),
-    ],
-)  # fmt: skip
-def test_a_pattern_tells_whether_it_spells_out_a_private_host(text: str, *, private: bool) -> None:
-    """Such an environment is a lab or a simulator."""
-    assert private == HostPattern.parse(text).names_private_host
-
-
 @pytest.mark.parametrize("address", [
     "0.0.0.0", "100.64.0.1", "::", "fe80::1", "::ffff:127.0.0.1", "192.0.2.1", "::127.0.0.1", "64:ff9b::10.0.0.1",
     "64:ff9b:1::a00:1", "2002:7f00:1::", "fec0::1", "224.0.0.1", "ff02::1",

@@ -261,7 +261,7 @@ def test_the_environments_are_the_documented_ones() -> None:
     assert ["api##.iq.questrade.com"] == [host.text for host in live.api_hosts]
     assert "https://practicelogin.questrade.com/oauth2/token" == practice.token_url
     assert () == practice.api_hosts
-    assert (False, False) == (live.allow_private, practice.allow_private)
+    assert (frozenset(), frozenset()) == (live.private_hosts, practice.private_hosts)
     assert (60.0, 120.0, 200) == (live.min_life, live.renew_cooldown, live.max_rotations_per_day)
 
 

@@ -126,27 +126,20 @@ def test_all_mistakes_come_at_once() -> None:
     assert {"1", "2", "13", "18"} <= {found[1] for each in problems if (found := re.match(r"plain\.yaml:(\d+):", each))}
 
 
-@pytest.mark.parametrize(
-    ("host", "token_url", "private"),
-    [
-        ("127.0.0.1:*", "https://login.plain.test/token", True),
-        ("localhost:9443", "https://login.plain.test/token", True),
-        ("api.plain.test", "https://127.0.0.1:9443/token", True),
-        ("api.plain.test", "https://[::1]:9443/token", True),
-        ("api.plain.test", "https://localhost/token", True),
-        ("api.plain.test", "https://10.1.2.3/token", True),
-        ("api##.plain.test", "https://login.plain.test/token", False),
-    ],
-)
-def test_private_addresses_are_allowed_only_where_they_are_declared(
-    host: str, token_url: str, *, private: bool
-) -> None:
-    """An environment that spells out a loopback or private host may use such; no other may."""
-    text = PLAIN.replace("[api.plain.test]", f'["{host}"]').replace("https://login.plain.test/token", token_url)
-    broker, problems = _read(text.replace("    api_server: https://api.plain.test\n", ""))
+def test_a_name_leads_to_a_private_address_only_where_it_is_listed() -> None:
+    """One by one, by name: what a user adds for a lab says nothing about the hosts that were there before."""
+    broker, problems = _extend("environments: {live: {private_hosts: [simulator, lab.internal]}}")
     assert [] == problems
-    assert broker is not None
-    assert private == broker.environments["live"].allow_private
+    assert frozenset({"simulator", "lab.internal"}) == broker.environments["live"].private_hosts
+    assert frozenset() == broker.environments["practice"].private_hosts
+
+
+@pytest.mark.parametrize("name", ["", "lab:9443", "*.internal", "Lab", "a_b", "-a", "https://lab"])
+def test_what_is_no_name_is_no_private_host(name: str) -> None:
+    """A pattern or an address has no place there."""
+    _, problems = _extend(f'environments: {{live: {{private_hosts: ["{name}"]}}}}')
+    assert 1 == len(problems)
+    assert "is no host name" in problems[0] or "empty" in problems[0], problems
 
 
 def _extend(text: str) -> tuple[Broker, list[str]]:
@@ -168,7 +161,7 @@ environments:
     assert [] == problems
     lab = broker.environments["lab"]
     assert "/etc/bearerd/lab-ca.pem" == lab.ca_file
-    assert (1, 0, 0, True) == (lab.min_life, lab.renew_cooldown, lab.max_rotations_per_day, lab.allow_private)
+    assert (1, 0, 0) == (lab.min_life, lab.renew_cooldown, lab.max_rotations_per_day)
     assert {"live", "practice", "lab"} == set(broker.environments)
     assert broker.table.rows == builtin("questrade").table.rows
 

@@ -18,7 +18,7 @@ from proxy.tokens.grant import TokenPair
 from tests.lab import CA_FILE, TRUST
 from tests.wire import ScriptedBroker, Visit, accept, answer, reset
 
-ANYWHERE = Place("g", (HostPattern.parse("127.0.0.1:*"),), CA_FILE, allow_private=True, total=2, idle=2)
+ANYWHERE = Place("g", (HostPattern.parse("127.0.0.1:*"),), CA_FILE, total=2, idle=2)
 
 
 @asynccontextmanager

@@ -43,7 +43,7 @@ def endpoint(broker: ScriptedBroker, authority: ca.Authority) -> TokenEndpoint:
 def endpoint_at(port: int, ca_file: Path | None) -> TokenEndpoint:
     url = f"https://127.0.0.1:{port}/oauth2"
     trusted = str(ca_file) if ca_file else None
-    return TokenEndpoint(f"{url}/token", f"{url}/revoke", "bearerd/test", trusted, allow_private=True)
+    return TokenEndpoint(f"{url}/token", f"{url}/revoke", "bearerd/test", trusted)
 
 
 def says(data: bytes, *, end: Callable[[asyncio.StreamWriter], None] | None = None) -> Step:
@@ -306,7 +306,7 @@ async def test_the_simulated_questrade_is_redeemed_and_refuses_a_second_time(tmp
     """The same steps against the whole thing."""
     running = await serve.start(directory=tmp_path, options=Options(reserved_characters=True))
     links = running.simulators["questrade"].links()
-    endpoint = TokenEndpoint(links.token_url, None, "bearerd/test", str(running.ca_file), allow_private=True)
+    endpoint = TokenEndpoint(links.token_url, None, "bearerd/test", str(running.ca_file))
     token = Secret(links.refresh_token or "")
     first, second = await endpoint.refresh(token), await endpoint.refresh(token)
     await running.stop()
