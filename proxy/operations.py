@@ -173,11 +173,6 @@ class Operations:
             return "needs-login", lines
         return ("degraded" if unwell or app.store_fault else "ok"), lines
 
-    @property
-    def usable(self) -> bool:
-        """Whether at least one mount can serve a call."""
-        return any(keeper.standing().usable for keeper in self._app.keepers.values())
-
     def metrics(self) -> bytes:
         """All metrics, with the ages of tokens brought up to date."""
         return self._app.rendered_metrics()
