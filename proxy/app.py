@@ -90,6 +90,7 @@ class App:
         try:
             self.keepers = await self.new_keepers(self.settings)
             await self.read_keys()
+            self.gateway.policy = self._policy(self.settings)
             await asyncio.gather(*(keeper.warm(WARM_UP) for keeper in self.keepers.values()))
             for address in config.listen:
                 self.listeners.append(await self._open(address, None))
@@ -253,9 +254,11 @@ class App:
         )
 
     async def read_keys(self) -> None:
-        """Take over the client keys as the store has them now."""
-        self.known_keys = tuple(await self.keys.all())
-        self.gateway.policy = self._policy(self.settings)
+        """Take over the client keys as the store has them now. Most commits are token pairs and change none."""
+        keys = tuple(await self.keys.all())
+        if keys != self.known_keys:
+            self.known_keys = keys
+            self.gateway.policy = self._policy(self.settings)
 
     async def _watch(self) -> None:
         """Another process may have changed the store: client keys count within a second. A person, the file."""

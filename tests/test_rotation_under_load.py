@@ -203,7 +203,7 @@ async def server_on(files: SystemFiles, directory: Path, environment: object) ->
     source = Source(found.config.key, directory, found.config.state_dir)
     await asyncio.to_thread(source.create)
     custody = await Custody.open(found.config, source, files=files)
-    app = await asyncio.to_thread(App, found, custody, lambda: found)  # it looks at the file
+    app = App(found, custody, lambda: found)
     try:
         await app.start()
         yield app

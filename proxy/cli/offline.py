@@ -38,7 +38,7 @@ async def carry_out(
     async with opened(invocation, settings, superseded) as custody:
         if custody is None:
             return None
-        app = await asyncio.to_thread(Offline, _only(settings, mount), custody, lambda: settings)  # looks at files
+        app = Offline(_only(settings, mount), custody, lambda: settings)
         try:
             await app.start()
             answer: dict[str, Any] = await app.operations.commands()[command](dict(params))
