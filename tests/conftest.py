@@ -3,12 +3,16 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 from blockbuster import BlockBusterFunction, blockbuster_ctx
 from hypothesis import HealthCheck, settings
+
+from proxy.simulator import ca
+from proxy.simulator.questrade.options import clock
+from tests.wire import ScriptedBroker
 
 # fast: the same examples in each run, so that a red run can be had again; deep: `make soak`.
 settings.register_profile(
@@ -71,3 +75,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, text in report.user_properties:
             if name == "figure":
                 terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {text}")
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> ca.Authority:
+    """A throw-away certificate authority, with a server certificate for this machine."""
+    return ca.create(tmp_path_factory.mktemp("ca"), now=clock())
+
+
+@pytest.fixture
+async def broker(authority: ca.Authority) -> AsyncIterator[ScriptedBroker]:
+    """A broker that does on real TLS sockets what its script says."""
+    broker = ScriptedBroker(authority.tls)
+    await broker.start()
+    yield broker
+    await broker.stop()

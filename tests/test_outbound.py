@@ -10,26 +10,10 @@ from yarl import URL
 
 from proxy.outbound import Lost, NotSent, PublicResolver, Trace, own_errors, session, tls_context
 from proxy.simulator import ca
-from proxy.simulator.questrade.options import clock
 from tests.wire import ScriptedBroker, Visit, answer, reset
 
 METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "POST", "PATCH"]
-
-
 NEAR = "127.1"  # no address to a strict reader, so it goes to the resolver, and that knows the old short form
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> ca.Authority:
-    return ca.create(tmp_path_factory.mktemp("ca"), now=clock())
-
-
-@pytest.fixture
-async def broker(authority: ca.Authority) -> AsyncIterator[ScriptedBroker]:
-    broker = ScriptedBroker(authority.tls)
-    await broker.start()
-    yield broker
-    await broker.stop()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -13,26 +13,13 @@ import pytest
 from proxy.outbound import CONNECT_TIMEOUT, Lost, NotSent
 from proxy.secret import Secret
 from proxy.simulator import ca, serve
-from proxy.simulator.questrade.options import Options, clock
+from proxy.simulator.questrade.options import Options
 from proxy.tokens import oauth
 from proxy.tokens.oauth import RawAnswer, TokenEndpoint
 from tests.wire import ScriptedBroker, Step, Visit, answer, reset
 
 TOKEN = "a+b/c=&d e%20é"
 PAIR = b'{"access_token": "A", "refresh_token": "R"}'
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> ca.Authority:
-    return ca.create(tmp_path_factory.mktemp("ca"), now=clock())
-
-
-@pytest.fixture
-async def broker(authority: ca.Authority) -> AsyncIterator[ScriptedBroker]:
-    broker = ScriptedBroker(authority.tls)
-    await broker.start()
-    yield broker
-    await broker.stop()
 
 
 @pytest.fixture
