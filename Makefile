@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 15
 
-$(STAMP): scripts/setup pyproject.toml locks/build.txt locks/dev.txt tests/clients/package-lock.json
+$(STAMP): scripts/setup pyproject.toml locks/build.txt locks/dev.txt locks/legacy.txt tests/clients/package-lock.json
 	@scripts/setup
 
 demo: $(STAMP) ## the whole product offline: simulated brokers, bearerd in front, a first answer; runs until Ctrl-C
@@ -32,7 +32,7 @@ check: $(STAMP) ## lint and types; changes no file
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
-	@test ! -e config.schema.json || $(BIN)/check-jsonschema --schemafile config.schema.json config.example.yaml
+	@test ! -e config.schema.json || $(BIN)/check-jsonschema --schemafile config.schema.json config.example.yaml examples/schwab.yaml
 	@sh -n scripts/setup && bash -n .ci/run
 
 fix: $(STAMP) ## let ruff repair and format what it can
@@ -59,7 +59,8 @@ lock: ## resolve the lock files again (needs uv); newer versions with ARGS=--upg
 	$(UV_LOCK) $(ARGS) pyproject.toml -o locks/runtime.txt
 	$(UV_LOCK) $(ARGS) --group build -o locks/build.txt
 	$(UV_LOCK) $(ARGS) pyproject.toml --group dev --group clients -o locks/dev.txt
+	$(UV_LOCK) $(ARGS) --group legacy --override locks/legacy.overrides -o locks/legacy.txt
 
 clean: ## remove what was set up, built and cached
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage tests/clients/node_modules
+	rm -rf .venv .venv-legacy build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage tests/clients/node_modules
 	find proxy tests -name __pycache__ -prune -exec rm -rf {} +
