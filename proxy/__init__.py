@@ -9,15 +9,21 @@ The life of one request:
    `gate/target.py`    what for? mount and path, byte for byte     400, 404
    `gate/scopes.py`    which row of the broker's table, if any?    403
    `gate/guards.py`    what must the body not say?                 403
+   `gate/fill.py`      what of it is kept here, and put in?        403
 3. `tokens/keeper.py` lends a token pair: access token and the one origin that it may go to, of one generation. If none
    is fresh, one flight redeems the refresh token for everybody (`renewal.py`): `rotation.py` posts, `journal.py` makes
    the raw answer durable, `grant.py` reads it, `store/` commits it, in that order.
-4. `relay/http.py` sends the matched bytes through `relay/upstream.py`, which looks at the origin once more before it
-   writes the one Authorization header. A 401 that speaks of the token renews it, and at most one repeat follows.
+4. `relay/http.py` sends the matched bytes through `relay/upstream.py`, which looks at the origin once more before
+   `relay/credential.py` writes the one credential. A 401 that speaks of the token renews it, and at most one repeat
+   follows.
 5. `relay/headers.py` says what crosses, each way; the answer streams back. A refusal is rendered by `errors.py`.
 6. `audit.py` writes one line, whatever the outcome.
 
-`app.py` puts the rooms together, `cli.py` talks to `admin.py`, `console/` shows how it stands, and `simulator/` are
+The life of one login: `authorizations.py` begins it and takes what comes of it; `tokens/login.py` makes the address,
+with state and PKCE, and judges the answer that `console/callback.py` or a person brings; `tokens/oauth.py` exchanges the
+code, through the same journal as a refresh. `brokers/` says what differs between brokers, as data.
+
+`app.py` puts the rooms together, `cli/` talks to `admin.py`, `console/` shows how it stands, and `simulator/` are
 brokers to practise against.
 """
 

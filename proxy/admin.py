@@ -5,6 +5,9 @@ log in with travels here. A command that has begun runs to its end even if nobod
 
     → {"command": "login", "params": {"mount": "questrade", "token": …}}
     ← {"ok": {…}}     or     {"error": {"kind": "login-failed", "message": …, "fix": null}}
+
+What a held command gives lasts as long as the caller keeps the connection open: it ends with the caller, however
+that one ends.
 """
 
 import asyncio
@@ -15,7 +18,8 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +29,7 @@ from proxy.store import StoreError
 
 Kind = Literal["login-failed", "not-possible", "store", "config", "bad-request", "internal"]
 Command = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+Holding = Callable[[dict[str, Any]], AbstractAsyncContextManager[dict[str, Any]]]
 
 LARGEST = 64 * 1024  # bytes of a request
 PATIENCE = 60.0
@@ -60,19 +65,29 @@ class CommandFailed(Exception):
 class AdminSocket:
     """Serves `commands`, each from its params to its answer, to our own user and to root.
 
+    `holding` are held commands: the block of such a one is left when its caller has gone, and when we stop.
+
     A command fails by raising `NotPossible`, `LoginFailed`, `StoreError`, `ConfigInvalid` or `CommandFailed`, whose
     texts are shown; of any other exception the operator learns no more than that the log has it. `patience` and `grace`
     are in seconds: for a request to arrive and its answer to be taken, and for commands that run when `stop` is called.
     """
 
     def __init__(
-        self, path: Path, commands: Mapping[str, Command], *, patience: float = PATIENCE, grace: float = GRACE
+        self,
+        path: Path,
+        commands: Mapping[str, Command],
+        holding: Mapping[str, Holding] | None = None,
+        *,
+        patience: float = PATIENCE,
+        grace: float = GRACE,
     ) -> None:
         self.path = path
         self._commands = commands
+        self._holding = dict(holding or {})
         self._patience = patience
         self._grace = grace
         self._running: set[asyncio.Task[None]] = set()
+        self._held: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -81,12 +96,14 @@ class AdminSocket:
         self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=LARGEST)
 
     async def stop(self) -> None:
-        """Take no more commands, let those that run finish within the grace, then end them."""
+        """Take no more commands, let those that run finish within the grace, then end them; held ones end at once."""
         if self._server is None:
             return
         # While we still listen, nobody takes the name for a stale one: it is certainly ours to remove.
         await asyncio.to_thread(self.path.unlink, missing_ok=True)
         self._server.close()
+        for task in self._held:
+            task.cancel()
         running = set(self._running)
         if running:
             _, late = await asyncio.wait(running, timeout=self._grace)
@@ -114,10 +131,34 @@ class AdminSocket:
         async with asyncio.timeout(self._patience):
             answer = await self._read(reader)
         if not isinstance(answer, dict):
+            if answer[0] in self._holding:
+                await self._hold(*answer, reader, writer)
+                return
             answer = await self._run(*answer)
+        await self._answer(writer, answer)
+
+    async def _answer(self, writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
         async with asyncio.timeout(self._patience):
             writer.write(json.dumps(answer).encode() + b"\n")
             await writer.drain()
+
+    async def _hold(
+        self, command: str, params: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Answer from within the command's block, and leave that once the caller has hung up."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  a coroutine runs in a task
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                answer = {"ok": await stack.enter_async_context(self._holding[command](params))}
+            except Exception as error:  # noqa: BLE001  whatever it is, the other end is waiting for a line
+                await self._answer(writer, _failure(command, error))
+                return
+            self._held.add(task)
+            stack.callback(self._held.discard, task)
+            await self._answer(writer, answer)
+            while await reader.read(LARGEST):
+                pass  # nothing that is said now counts
 
     async def _read(self, reader: asyncio.StreamReader) -> tuple[str, dict[str, Any]] | dict[str, Any]:
         """The command and its params, or at once the answer that they deserve. What came is never quoted."""
@@ -126,8 +167,9 @@ class AdminSocket:
             command, params = request["command"], request.get("params", {})
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return _error("bad-request", f"The request is no JSON object in one line of at most {LARGEST} bytes.")
-        if not isinstance(command, str) or command not in self._commands or not isinstance(params, dict):
-            return _error("bad-request", f"There is no such command; there are {', '.join(sorted(self._commands))}.")
+        known = {*self._commands, *self._holding}
+        if not isinstance(command, str) or command not in known or not isinstance(params, dict):
+            return _error("bad-request", f"There is no such command; there are {', '.join(sorted(known))}.")
         return command, params
 
     async def _run(self, command: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -165,14 +207,43 @@ def _error(kind: Kind, message: str, fix: str | None = None) -> dict[str, Any]:
 
 async def call(path: Path, command: str, params: dict[str, Any], *, timeout: float) -> dict[str, Any]:  # noqa: ASYNC109
     """What the server at `path` answers within `timeout` seconds. Raises `ServerGone` or `CommandFailed`."""
-    try:
-        async with asyncio.timeout(timeout):
-            answer = await _exchange(path, json.dumps({"command": command, "params": params}).encode() + b"\n")
-    except TimeoutError:
-        raise ServerGone(f"The server at {path} did not answer within {timeout:g} s.") from None
-    except OSError as error:
-        raise ServerGone(f"No bearerd answers at {path} ({error.strerror or type(error).__name__}).") from None
-    return _read_answer(answer, path)
+    async with held(path, command, params, timeout=timeout) as (answer, _):
+        return answer
+
+
+@contextlib.asynccontextmanager
+async def held(
+    path: Path,
+    command: str,
+    params: dict[str, Any],
+    *,
+    timeout: float,  # noqa: ASYNC109
+) -> AsyncIterator[tuple[dict[str, Any], Callable[[], Awaitable[object]]]]:
+    """The answer, and a function that returns when the server has hung up. We hang up at the end of the block.
+
+    Raises `ServerGone` or `CommandFailed` as `call` does.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            async with asyncio.timeout(timeout):
+                reader, writer = await _connect(path)
+                stack.callback(writer.close)
+                writer.write(json.dumps({"command": command, "params": params}).encode() + b"\n")
+                await writer.drain()
+                answer = await _line(reader)
+        except TimeoutError:
+            raise ServerGone(f"The server at {path} did not answer within {timeout:g} s.") from None
+        except OSError as error:
+            raise ServerGone(f"No bearerd answers at {path} ({error.strerror or type(error).__name__}).") from None
+        yield _read_answer(answer, path), reader.read
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """One line of any length; what there is of it if the server ends before."""
+    found = b""
+    while not found.endswith(b"\n") and (more := await reader.read(LARGEST)):
+        found += more
+    return found
 
 
 def _read_answer(answer: bytes, path: Path) -> dict[str, Any]:
@@ -187,17 +258,13 @@ def _read_answer(answer: bytes, path: Path) -> dict[str, Any]:
     raise failed
 
 
-async def _exchange(path: Path, request: bytes) -> bytes:
+async def _connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     with _short(path) as name:
         reader, writer = await asyncio.open_unix_connection(name)
-    try:
-        if not trusted(_peer(writer), own=os.geteuid(), root_calls=True):
-            raise PermissionError(errno.EPERM, "it belongs to another user")
-        writer.write(request)
-        await writer.drain()
-        return await reader.read()
-    finally:
+    if not trusted(_peer(writer), own=os.geteuid(), root_calls=True):
         writer.close()
+        raise PermissionError(errno.EPERM, "it belongs to another user")
+    return reader, writer
 
 
 def trusted(user: int | None, *, own: int, root_calls: bool = False) -> bool:

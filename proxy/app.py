@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ from aiohttp import web
 
 from proxy import __version__, logs
 from proxy.admin import AdminSocket
-from proxy.brokers import Broker, Environment
 from proxy.clientkeys import ClientKey, ClientKeys
 from proxy.clock import Clock, SystemClock
 from proxy.config import Address, Config, ConfigInvalid, Tcp
@@ -24,8 +23,9 @@ from proxy.metrics import Metrics
 from proxy.operations import NotPossible, Operations
 from proxy.relay.http import Relay
 from proxy.relay.upstream import Place, SessionUpstream
-from proxy.settings import Settings, stamp_of
+from proxy.settings import GrantSettings, Settings, stamp_of
 from proxy.store import StoreError
+from proxy.tokens.grant import State
 from proxy.tokens.journal import JournalError
 from proxy.tokens.keeper import Keeper
 from proxy.tokens.oauth import TokenEndpoint
@@ -77,7 +77,7 @@ class App:
         self._console_token = console_token or secrets.token_urlsafe(24)
         self._console_reusable = console_reusable
         self._consoles: list[Console] = []
-        self._admin = AdminSocket(socket_path(settings.config), self.operations.commands())
+        self._admin = AdminSocket(socket_path(settings.config), self.operations.commands(), self.operations.holding())
         self._watcher: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()  # one reload or stop at a time
 
@@ -129,6 +129,7 @@ class App:
             await asyncio.wait((watcher,))
         self.gateway.draining = True
         await self._admin.stop()
+        await self.operations.close()
         await asyncio.gather(*(listener.stop_accepting() for listener in self.listeners))
         # Calls inside may still need a token, so keepers close beside them, not before.
         await asyncio.gather(
@@ -187,16 +188,17 @@ class App:
         found = self.custody.journal.found()
         keepers: dict[str, Keeper] = {}
         try:
-            for name, (broker, environment) in _grants(settings).items():
+            for name, grant in settings.grants.items():
                 if name in self.keepers:
                     continue
                 keepers[name] = Keeper(
                     name,
-                    broker=broker,
-                    environment=environment,
+                    broker=grant.broker,
+                    environment=grant.environment,
+                    login=grant.login,
                     vault=self.custody.vault,
                     journal=self.custody.journal,
-                    endpoint=_endpoint(settings, broker, environment),
+                    endpoint=_endpoint(settings, grant),
                     clock=self.clock,
                     observe=self.metrics.token_refresh,
                 )
@@ -208,7 +210,7 @@ class App:
 
     def endpoint(self, grant: str) -> TokenEndpoint:
         """The token endpoint of a grant's environment."""
-        return _endpoint(self.settings, *_grants(self.settings)[grant])
+        return _endpoint(self.settings, self.settings.grants[grant])
 
     def _policy(self, settings: Settings) -> Policy:
         config = settings.config
@@ -220,7 +222,7 @@ class App:
         self.metrics.allow(
             mounts=mounts,
             clients=[*clients, "local"],
-            templates={row.path for mount in mounts.values() for row in mount.broker.table.rows},
+            templates={row.path for mount in mounts.values() for row in mount.table.rows},
             grants=self.keepers,
         )
         digests = {key.digest: key.client for key in self.known_keys}
@@ -231,15 +233,21 @@ class App:
             in_flight_per_client=config.limits.in_flight_per_client,
         )
 
+    def mount(self, name: str) -> Mount:
+        """A mount as it serves now, for an operator's own calls. `LookupError` if there is none."""
+        return self._mount(self.settings, name)
+
     def _mount(self, settings: Settings, name: str) -> Mount:
         config = settings.config
         mount = config.mounts[name]
-        broker = settings.brokers[mount.broker]
-        environment = broker.environments[mount.environment]
-        grant = config.grant_of(name)
+        grant = settings.grants[config.grant_of(name)]
+        broker, environment = grant.broker, grant.environment
+        api = settings.api_of(name)
         place = Place(
-            grant=grant,
+            grant=grant.name,
             api_hosts=environment.api_hosts,
+            origin=None if broker.api_server_in_answer else environment.api_servers[api.name],
+            placement=grant.login.placement,
             ca_file=environment.ca_file,
             private_hosts=environment.private_hosts,
             egress=config.egress_proxy,
@@ -247,16 +255,22 @@ class App:
         return Mount(
             name=name,
             broker=broker,
+            api=api.name,
+            table=api.table,
             scopes=frozenset(mount.scopes),
-            relay=Relay(broker=broker, place=place, keeper=self.keepers[grant], upstream=self._upstream),
+            relay=Relay(broker=broker, place=place, keeper=self.keepers[grant.name], upstream=self._upstream),
             user_agent=config.user_agent or broker.user_agent or USER_AGENT,
             also=frozenset(header.encode() for header in broker.add_headers),
+            apps={name: app.client_secret for name, app in grant.apps.items()},
         )
 
     async def read_keys(self) -> None:
         """Take over the client keys as the store has them now. Most commits are token pairs and change none."""
-        keys = tuple(await self.keys.all())
-        if keys != self.known_keys:
+        self.honour(await self.keys.all())
+
+    def honour(self, keys: Iterable[ClientKey]) -> None:
+        """Take calls with these keys from now on, and with no others."""
+        if (keys := tuple(keys)) != self.known_keys:
             self.known_keys = keys
             self.gateway.policy = self._policy(self.settings)
 
@@ -323,10 +337,10 @@ class App:
             raise
         # From here to the new policy nothing is awaited: no call sees half of it.
         old, self.settings, self._file_changed = self.settings.config, settings, False
-        grants = _grants(settings)
-        dropped = [self.keepers.pop(name) for name in self.keepers.keys() - grants.keys()]
+        dropped = [self.keepers.pop(name) for name in self.keepers.keys() - settings.grants.keys()]
         for name, keeper in self.keepers.items():
-            keeper.redefine(*grants[name], _endpoint(settings, *grants[name]))
+            grant = settings.grants[name]
+            keeper.redefine(grant.broker, grant.environment, grant.login, _endpoint(settings, grant))
         self.keepers |= keepers
         self.gateway.policy = self._policy(settings)
         gone = [
@@ -354,12 +368,13 @@ class App:
         fixed = [key for key in NEEDS_RESTART if getattr(old, key) != getattr(new, key)]
         if fixed:
             raise NotPossible(f"{', '.join(fixed)} can't change in a running server; nothing was loaded. Restart it")
-        for name, (broker, environment) in _grants(settings).items():
+        for name, grant in settings.grants.items():
             known = self.keepers.get(name)
             # Its token is worth nothing at another place, and must not be sent there.
-            if known is not None and not known.serves(broker.name, environment.name):
+            if known is not None and not known.serves(grant.broker.name, grant.environment.name, grant.login.name):
+                place = f"{grant.broker.name}/{grant.environment.name}, login {grant.login.name}"
                 raise NotPossible(
-                    f"grant {name} can't move to {broker.name}/{environment.name}; nothing was loaded. "
+                    f"grant {name} can't move to {place}; nothing was loaded. "
                     "Give the mount another grant, and log in for that one"
                 )
 
@@ -379,7 +394,7 @@ class App:
         """The metrics as text, with the ages of the tokens as they are now."""
         self.metrics.journal_slots(lambda: self.custody.journal.slots_in_use)
         for standing in (keeper.standing() for keeper in self.keepers.values()):
-            if standing.access_expires is None or standing.refreshed is None:
+            if standing.state is State.NONE:
                 self.metrics.no_token_pair(standing.grant)
                 continue
             self.metrics.token_pair(
@@ -387,29 +402,23 @@ class App:
                 generation=standing.generation,
                 access=(standing.refreshed, standing.access_expires),
                 refresh=(standing.refreshed, standing.dies),
+                ends=standing.ends,
             )
         return self.metrics.render()
-
-
-def _grants(settings: Settings) -> dict[str, tuple[Broker, Environment]]:
-    """Grant → where it is worth something. Mounts that share a grant agree on that; the configuration was checked."""
-    config, found = settings.config, {}
-    for name, mount in config.mounts.items():
-        broker = settings.brokers[mount.broker]
-        found[config.grant_of(name)] = (broker, broker.environments[mount.environment])
-    return found
 
 
 def _port(config: Config, mount: str) -> int | None:
     return config.mounts[mount].port if mount in config.mounts else None
 
 
-def _endpoint(settings: Settings, broker: Broker, environment: Environment) -> TokenEndpoint:
+def _endpoint(settings: Settings, grant: GrantSettings) -> TokenEndpoint:
     return TokenEndpoint(
-        token_url=environment.token_url,
-        revoke_url=environment.revoke_url,
-        user_agent=settings.config.user_agent or broker.user_agent or USER_AGENT,
-        ca_file=environment.ca_file,
-        private_hosts=environment.private_hosts,
+        endpoints=grant.endpoints,
+        login=grant.login,
+        user_agent=settings.config.user_agent or grant.broker.user_agent or USER_AGENT,
+        client_id=grant.client_id,
+        client_secret=grant.client_secret,
+        ca_file=grant.environment.ca_file,
+        private_hosts=grant.environment.private_hosts,
         egress=settings.config.egress_proxy,
     )

@@ -1,7 +1,11 @@
-"""Client keys at rest: made once, shown once, kept as a digest. What a client may reach stands in the configuration."""
+"""Client keys: made once, shown once, kept as a digest. What a client may reach stands in the configuration.
+
+A lent key is in memory only: whoever asked for it keeps it alive, and it is gone with the process in any case.
+"""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from proxy.clock import Clock
@@ -14,7 +18,7 @@ PREFIX = "client/"
 
 @dataclass(frozen=True, slots=True)
 class ClientKey:
-    """One key of a client. `number` tells a client's keys apart; `created` is Unix time."""
+    """One key of a client. `number` tells a client's keys apart, 0 is a lent one; `created` is Unix time."""
 
     client: str
     number: int
@@ -23,11 +27,12 @@ class ClientKey:
 
 
 class ClientKeys:
-    """The keys in the store. All methods raise `StoreError` if it fails."""
+    """The keys in the store, and those that are lent. What waits for the store raises `StoreError` if it fails."""
 
     def __init__(self, vault: Vault, clock: Clock) -> None:
         self._vault = vault
         self._clock = clock
+        self._lent: list[ClientKey] = []
 
     async def add(self, client: str) -> Secret:
         """Make a key for `client` and return it, for the only time. Older keys of the same client stay valid."""
@@ -44,11 +49,28 @@ class ClientKeys:
         for name, entry in await self._vault.entries(PREFIX):
             number = int(name.rpartition("/")[2])
             found.append(ClientKey(entry.value["client"], number, entry.value["created"], entry.value["digest"]))
-        return sorted(found, key=lambda key: (key.client, key.number))
+        return self.with_lent(found)
+
+    @contextmanager
+    def lent(self, client: str, digest: str) -> Iterator[None]:
+        """Count `digest` among the keys of `client` within the block."""
+        key = ClientKey(client, 0, self._clock.now().wall, digest)
+        self._lent.append(key)
+        try:
+            yield
+        finally:
+            # By identity: a caller that lost its connection may have come again before we noticed.
+            self._lent = [other for other in self._lent if other is not key]
+
+    def with_lent(self, keys: Iterable[ClientKey]) -> list[ClientKey]:
+        """`keys`, with those that are lent now instead of those that were."""
+        found = [*(key for key in keys if key.number), *self._lent]
+        return sorted(found, key=lambda key: (key.client, key.number, key.created))
 
     async def remove(self, client: str) -> int:
-        """Delete all keys of `client`; return how many there were."""
-        removed = 0
+        """Delete all keys of `client`, and take lent ones back; return how many there were."""
+        removed = sum(key.client == client for key in self._lent)
+        self._lent = [key for key in self._lent if key.client != client]
         for name, entry in await self._vault.entries(f"{PREFIX}{client}/"):
             removed += await self._vault.put(name, expected=entry.generation, value=None) is not None
         return removed

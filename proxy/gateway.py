@@ -8,7 +8,7 @@ import secrets
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from time import perf_counter
 
@@ -18,26 +18,34 @@ from proxy import audit, emulation
 from proxy.brokers import Broker
 from proxy.clock import Clock
 from proxy.errors import Refusal, render
-from proxy.gate import browser, guards, target
+from proxy.gate import browser, fill, guards, target
 from proxy.gate.clients import Client, Keyring, allowed
 from proxy.gate.rows import Row
-from proxy.gate.scopes import Denied
+from proxy.gate.scopes import Denied, ScopeTable
 from proxy.intake import PATIENCE, body_of
 from proxy.metrics import Metrics
 from proxy.relay import headers as header_rules
 from proxy.relay.http import Exchange, Outgoing, Relay, deliver
+from proxy.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A first path segment, ready to serve: the broker's rows, what of them is allowed here, and the way there."""
+    """A first path segment, ready to serve: the rows of one API, what of them is allowed here, and the way there.
+
+    `also` are request headers that pass besides the usual ones, in lower case. `apps` are OAuth applications whose
+    secrets are kept with the grant: client id → secret.
+    """
 
     name: str
     broker: Broker
+    api: str
+    table: ScopeTable
     scopes: frozenset[str]
     relay: Relay
     user_agent: str
     also: frozenset[bytes] = frozenset()
+    apps: Mapping[str, Secret] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +111,9 @@ class Gateway:
         except Refusal as refusal:
             record.outcome = refusal.kind.name
             response = refuse(refusal, record)
-            if not request.content.is_eof():
-                response.force_close()  # the rest of a body is not read, so no next request can be told from it
+            # The rest of a body, or what was meant for a WebSocket, is not read: no next request can be told from it.
+            if not request.content.is_eof() or header_rules.asks_for_websocket(request.raw_headers):
+                response.force_close()
         except ConnectionError:
             raise
         except Exception:
@@ -133,43 +142,41 @@ class Gateway:
             raise _unknown_mount(policy, client)
         record.mount = mount.name
         row = _row(mount, method, wanted)
-        record.row, record.scope, record.mutating = row.path, row.scope, row.mutating
+        record.row, record.scope, record.mutating = row.path, row.scope or None, row.mutating
         _permit(mount, client, row)
+        header_rules.check_upgrade(headers, websocket=row.websocket)
+        if mount.relay.placement.kind == "query":
+            guards.query_must_not_name(wanted.query, mount.relay.placement.names[0])
         with self._counted(client, policy):
-            body = await body_of(request, row, policy.body_limit, patience=policy.patience)
-            if isinstance(body, bytes):
-                guards.body_must_not_hold(body, row.body_without, headers)
-            exchange = await mount.relay.fetch(
-                Outgoing(
-                    method=method,
-                    target=wanted.sent,
-                    headers=header_rules.to_broker(
-                        headers, also=mount.also, user_agent=mount.user_agent, request_id=record.request_id
-                    ),
-                    body=body,
-                    mutating=row.mutating,
-                    streaming=row.streaming,
-                )
+            outgoing = await _outgoing(policy, mount, row, wanted, request=request, request_id=record.request_id)
+            return await self._carry(mount, outgoing, door, request, record)
+
+    async def _carry(
+        self, mount: Mount, outgoing: Outgoing, door: Door, request: web.BaseRequest, record: audit.Record
+    ) -> web.StreamResponse:
+        """There and back."""
+        exchange = await mount.relay.fetch(outgoing)
+        try:
+            self._answered(mount, exchange, record)
+            kept = header_rules.to_client(
+                exchange.answer.headers,
+                origin=exchange.origin,
+                mount_url=base_url(door, request, mount.name),
+                request_id=record.request_id,
+                prefixes=_prefixes(mount, exchange.answer.headers),
             )
-            try:
-                self._answered(mount, exchange, record)
-                kept = header_rules.to_client(
-                    exchange.answer.headers,
-                    origin=exchange.pair.origin,
-                    mount_url=base_url(door, request, mount.name),
-                    request_id=record.request_id,
-                )
-                response = await deliver(request, exchange, kept)
-                record.outcome = "broker"
-                return response
-            finally:
-                mount.relay.finish(exchange)
+            response = await deliver(request, exchange, kept)
+            record.outcome = "broker"
+            return response
+        finally:
+            mount.relay.finish(exchange)
 
     async def _emulate(
         self, policy: Policy, door: Door, request: web.BaseRequest, wanted: target.Target, record: audit.Record
     ) -> web.StreamResponse:
         """The broker's token endpoint as a client knows it: the client key is all that it ever gets."""
         header_rules.check(request.raw_headers)
+        header_rules.check_upgrade(request.raw_headers, websocket=False)
         key = await emulation.key_of(request, wanted, patience=policy.patience)
         client = policy.keyring.identify_key(key)
         record.client, record.mount, record.row, record.outcome = client.name, wanted.mount, emulation.ROW, "here"
@@ -243,7 +250,7 @@ def _unknown_mount(policy: Policy, client: Client) -> Refusal:
 
 def _row(mount: Mount, method: str, wanted: target.Target) -> Row:
     """The one row that matches."""
-    match = mount.broker.table.match(method, wanted)
+    match = mount.table.match(method, wanted)
     if not isinstance(match, Denied):
         return match.row
     if match.ambiguous:
@@ -254,6 +261,9 @@ def _row(mount: Mount, method: str, wanted: target.Target) -> Row:
 
 def _permit(mount: Mount, client: Client, row: Row) -> None:
     """Raise unless the row's scope is allowed both here and to this client."""
+    if row.deny:
+        detail = f"{mount.broker.title} documents no scope for {row.method} {row.path}, so nothing opens it here."
+        raise Refusal("scope-denied", detail, fix=f"see what is offered here: bearerd scopes list {mount.name}")
     scope = row.scope
     lacking = allowed(client, mount.name, mount.scopes, scope)
     if lacking is None:
@@ -263,6 +273,38 @@ def _permit(mount: Mount, client: Client, row: Row) -> None:
         places.append(f"clients.{client.name}.{mount.name}")
     detail = f"{row.method} {row.path} needs the scope {scope}. {lacking}"
     raise Refusal("scope-denied", detail, fix=f"add {scope} to {' and to '.join(places)}")
+
+
+async def _outgoing(
+    policy: Policy, mount: Mount, row: Row, wanted: target.Target, *, request: web.BaseRequest, request_id: str
+) -> Outgoing:
+    """What goes to the broker. Takes the body in, and fills it where the row says so."""
+    headers = request.raw_headers
+    body = await body_of(request, row, policy.body_limit, patience=policy.patience)
+    sent = header_rules.to_broker(headers, also=mount.also, user_agent=mount.user_agent, request_id=request_id)
+    held: tuple[Secret, ...] = ()
+    if isinstance(body, bytes):
+        guards.body_must_not_hold(body, row.body_without, headers)
+    if row.fills:
+        whole = body if isinstance(body, bytes) else b""
+        body, secret = fill.filled(whole, row.fills, mount.apps, grant=mount.relay.grant, headers=headers)
+        held, sent = (secret,), header_rules.as_json(sent)
+    return Outgoing(
+        method=request.method,
+        target=wanted.sent_as(row.sent(wanted.path)),
+        headers=sent,
+        body=body,
+        mutating=row.mutating,
+        streaming=row.streaming,
+        holds=held,
+    )
+
+
+def _prefixes(mount: Mount, headers: header_rules.Raw) -> set[tuple[str, str]]:
+    """The starts of paths that a `Location` of the broker must get back, if there is one."""
+    if not any(name.lower() == b"location" for name, _ in headers):
+        return set()
+    return {row.sent_prefix for row in mount.table.rows if row.sent_prefix}
 
 
 def base_url(door: Door, request: web.BaseRequest, mount: str) -> str:

@@ -54,6 +54,7 @@ class Metrics:
                 ("access_token_expires", "When the access token in use expires"),
                 ("refresh_token_issued", "When the refresh token was issued"),
                 ("refresh_token_expires", "When the refresh token dies if it is not used"),
+                ("login_ends", "When a person must log in again, whatever happens until then"),
             )
         }
         self._slots = self._gauge("journal_slots_in_use", "Token answers not yet committed to the store")
@@ -135,16 +136,22 @@ class Metrics:
         grant: str,
         *,
         generation: int,
-        access: tuple[float, float],
-        refresh: tuple[float, float | None],
+        access: tuple[float | None, float | None],
+        refresh: tuple[float | None, float | None],
+        ends: float | None,
     ) -> None:
-        """A grant has this pair now; `access` and `refresh` are when each was issued and when it expires."""
+        """A grant has this pair now; `access` and `refresh` are when each was issued and when it expires.
+
+        None: there is no such token, it has no end, or nobody knows. `ends`: when a person must log in again.
+        """
         if grant not in self._grants:
             return
         self._generation.labels(grant).set(generation)
-        for name, value in zip(self._points, (*access, *refresh), strict=True):
+        for name, value in zip(self._points, (*access, *refresh, ends), strict=True):
             if value is not None:
                 self._points[name].labels(grant).set(value)
+            else:
+                self._points[name].remove_by_labels({"grant": grant})
 
     def no_token_pair(self, grant: str) -> None:
         """A grant was revoked or removed: it has no age any more."""

@@ -1,20 +1,22 @@
-"""What an operator asks of a running bearerd: how does it stand, log in, revoke, client keys. Reached by `admin.py`."""
+"""What an operator asks of a running bearerd: how does it stand, logins, client keys. Reached by `admin.py`."""
 
 import os
 import re
-import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from proxy import __version__
+from proxy import __version__, partneroauth
 from proxy.admin import NotPossible as NotPossible  # noqa: PLC0414  the command line finds it here
+from proxy.authorizations import Authorizations, NotCompleted, asked, shown
 from proxy.clientkeys import ClientKey, ClientKeys
 from proxy.clock import Clock
 from proxy.config.model import NAME_PATTERN
-from proxy.gateway import Gateway
+from proxy.console.callback import Outcome
+from proxy.custody import Custody
+from proxy.gate.clients import LOCAL
+from proxy.gateway import Gateway, Mount
 from proxy.listener import Listener
-from proxy.outbound import Lost, NotSent
-from proxy.secret import Secret
 from proxy.settings import Settings
 from proxy.tokens.grant import State
 from proxy.tokens.keeper import Keeper
@@ -29,6 +31,7 @@ class Running(Protocol):
 
     settings: Settings
     clock: Clock
+    custody: Custody
     started: float
     stopping: bool
     store_fault: str
@@ -47,9 +50,11 @@ class Running(Protocol):
     def console_address(self) -> str | None: ...
     def doors(self) -> list[tuple[Listener, str | None]]: ...
     def endpoint(self, grant: str) -> TokenEndpoint: ...
+    def mount(self, name: str) -> Mount: ...
     def config_changed(self) -> bool: ...
     def rendered_metrics(self) -> bytes: ...
     async def read_keys(self) -> None: ...
+    def honour(self, keys: Iterable[ClientKey]) -> None: ...
     async def reload(self) -> dict[str, Any]: ...
 
 
@@ -58,6 +63,7 @@ class Operations:
 
     def __init__(self, app: Running) -> None:
         self._app = app
+        self.authorizations = Authorizations(app)
 
     def commands(self) -> Mapping[str, Any]:
         """Name → coroutine function over a mapping of parameters, for the admin socket."""
@@ -65,13 +71,21 @@ class Operations:
             "status": self._status,
             "ready": self._ready,
             "console": self._console,
-            "login": lambda wish: self.login(wish["mount"], wish["token"]),
+            "login": lambda wish: self.login(wish["mount"], wish.get("token")),
+            "login-begin": lambda wish: self.login_begin(wish["mount"]),
+            "login-complete": lambda wish: self.login_complete(wish["mount"], wish["answer"]),
+            "login-wait": lambda wish: self.login_wait(wish["mount"], wish["id"], float(wish["seconds"])),
             "revoke": lambda wish: self.revoke(wish["mount"]),
+            "oauth": lambda wish: partneroauth.carry_out(self._app, wish),
             "clients-add": lambda wish: self.clients_add(wish["name"]),
             "clients-list": lambda _wish: self.clients_list(),
             "clients-remove": lambda wish: self.clients_remove(wish["name"]),
             "reload": lambda _wish: self._app.reload(),
         }
+
+    def holding(self) -> Mapping[str, Any]:
+        """Name → what lasts as long as its caller does, for the admin socket."""
+        return {"lend": lambda wish: self.lend(wish.get("client"), str(wish["digest"]))}
 
     async def _status(self, _wish: Mapping[str, Any]) -> dict[str, Any]:
         return self.status()
@@ -126,7 +140,8 @@ class Operations:
             "calls": tally.calls,
             "denied": tally.denied,
             "last_call": tally.last,
-            **shown(standing),
+            "login_here": self.authorizations.begins_here(standing.grant),
+            **self._shown(standing.grant, standing),
         }
 
     def _clients(self, keys: tuple[ClientKey, ...]) -> list[dict[str, Any]]:
@@ -163,10 +178,11 @@ class Operations:
         for keeper in app.keepers.values():
             standing = keeper.standing()
             needs_login |= standing.state in (State.NONE, State.NEEDS_LOGIN)
-            well = standing.usable and standing.state in (State.FRESH, State.DUE, State.REDEEMING)
+            state_is_well = standing.state in (State.FRESH, State.DUE, State.REDEEMING)
+            well = standing.usable and state_is_well and not standing.doubted
             unwell |= not well
-            sign, why = ("+", "") if well else ("-", f": {standing.reason}" if standing.reason else "")
-            lines.append(f"[{sign}]grant {standing.grant} {standing.state.value}{why}")
+            why = "; ".join(filter(None, ("" if well else standing.reason, standing.warning)))
+            lines.append(f"[{'+' if well else '-'}]grant {standing.grant} {standing.state.value}{why and f': {why}'}")
         if app.stopping:
             return "draining", lines
         if needs_login:
@@ -179,26 +195,64 @@ class Operations:
 
     # -- doing --------------------------------------------------------------------------------------------------------
 
-    async def login(self, mount: str, token: str) -> dict[str, Any]:
-        """Spend a pasted refresh token for a mount's grant. Raises `LoginFailed`, `NotPossible`."""
-        keeper = self._app.keepers[self._grant(mount)]
-        return shown(await keeper.login(Secret(token), secrets.token_hex(8)))
+    async def login(self, mount: str, token: str | None) -> dict[str, Any]:
+        """Log a mount's grant in with a token or secret, or with client credentials. `LoginFailed`, `NotPossible`."""
+        grant = self._grant(mount)
+        return self._shown(grant, await self.authorizations.give(grant, token))
+
+    async def login_begin(self, mount: str) -> dict[str, Any]:
+        """What a login asks for, and of one over the broker's page the first half. Raises `NotPossible`.
+
+        The answer has kind, asks, login_page and title; of a `code` login also id, authorize_url, redirect_uri,
+        expires_in (seconds), and `callback`: whether the console answers at redirect_uri.
+        """
+        grant = self._grant(mount)
+        found = asked(self._app.settings.grants[grant])
+        if found["kind"] != "code":
+            return found
+        begun = await self.authorizations.begin(grant)
+        return found | {
+            "id": begun.id,
+            "authorize_url": begun.authorize_url,
+            "redirect_uri": begun.redirect_uri,
+            "expires_in": begun.expires_in,
+            "callback": self.authorizations.answered_here(begun.redirect_uri),
+        }
+
+    async def login_complete(self, mount: str | None, answer: str) -> dict[str, Any]:
+        """The second half: the address that the broker led back to. `mount` None: it came by itself. `LoginFailed`."""
+        grant = self._grant(mount) if mount is not None else None
+        standing = await self.authorizations.complete(answer, grant)
+        return self._shown(standing.grant, standing)
+
+    async def login_wait(self, mount: str, id_: str, seconds: float) -> dict[str, Any]:
+        """`{"done": true}` with the login's answer once that has ended well, false after `seconds`. `LoginFailed`."""
+        grant = self._grant(mount)
+        standing = await self.authorizations.wait(grant, id_, seconds)
+        return {"done": False} if standing is None else {"done": True} | self._shown(grant, standing)
 
     async def revoke(self, mount: str) -> dict[str, Any]:
         """Give a grant up: at the broker where it can be done, and here in any case. Raises `StoreError`."""
-        name = self._grant(mount)
-        keeper, endpoint = self._app.keepers[name], self._app.endpoint(name)
-        told, message = False, "the broker has no revoke endpoint; remove the application's access on its page"
-        token = keeper.access_token or keeper.refresh_token
-        if endpoint.revoke_url and token:
-            try:
-                answer = await endpoint.revoke(token)
-                told = 200 <= answer.status < 300  # noqa: PLR2004
-                message = "the broker was told" if told else f"the broker answered {answer.status} to the revocation"
-            except (NotSent, Lost) as error:
-                message = f"the broker could not be told: {error}"
-        await keeper.forget()
-        return {"grant": name, "broker_told": told, "message": message}
+        return await self.authorizations.revoke(self._grant(mount))
+
+    async def begin_login(self, grant: str) -> str:
+        """The console's button: the address that logs a grant in. Raises `NotPossible`, `StoreError`."""
+        return (await self.authorizations.begin(self._grant(grant))).authorize_url
+
+    async def end_login(self, answer: str) -> Outcome:
+        """A redirect that came to the console. Raises `StoreError`."""
+        try:
+            standing = await self.authorizations.complete(answer)
+        except NotCompleted as failed:
+            return Outcome(failed.grant, problem=str(failed))
+        return Outcome(standing.grant, self._shown(standing.grant, standing))
+
+    async def close(self) -> None:
+        """Let a login that is under way end."""
+        await self.authorizations.close()
+
+    def _shown(self, grant: str, standing: Standing) -> dict[str, Any]:
+        return shown(standing, self._app.settings.grants[grant])
 
     def _grant(self, name: str) -> str:
         config = self._app.settings.config
@@ -219,6 +273,41 @@ class Operations:
         warning = f"'{name}' has no rights yet: add it under `clients:` in {config.name}, then: bearerd reload"
         return {"client": name, "key": key.reveal(), "warning": warning if lacks_rights else None}
 
+    @asynccontextmanager
+    async def lend(self, client: str | None, digest: str) -> AsyncIterator[dict[str, Any]]:
+        """Take calls with the key of this SHA-256 for `client`'s, within the block. None: the one client there is."""
+        app = self._app
+        if app.settings.config.open_to_all:
+            yield self._lent(LOCAL.name, app.settings.config.mounts, key_needed=False)
+            return
+        name, rights = self._borrower(client)
+        if not re.fullmatch("[0-9a-f]{64}", digest):
+            raise NotPossible("a key's digest is its SHA-256: 64 hexadecimal digits")
+        try:
+            with app.keys.lent(name, digest):
+                app.honour(app.keys.with_lent(app.known_keys))
+                yield self._lent(name, rights, key_needed=True)
+        finally:
+            app.honour(app.keys.with_lent(app.known_keys))
+
+    def _lent(self, client: str, mounts: Iterable[str], *, key_needed: bool) -> dict[str, Any]:
+        app = self._app
+        roots = {mount: listener.url for listener, mount in app.doors() if mount is not None}
+        return {"client": client, "key_needed": key_needed, "url": app.url, "roots": roots, "mounts": list(mounts)}
+
+    def _borrower(self, client: str | None) -> tuple[str, Mapping[str, Any]]:
+        config = self._app.settings.config
+        known = {} if isinstance(config.clients, str) else config.clients
+        if client is None and len(known) == 1:
+            client = next(iter(known))
+        if client is None and known:
+            raise NotPossible(f"there are several clients; say which: {', '.join(known)}", "bearerd run --client NAME")
+        if client is None or client not in known:
+            who = "is no client" if client is None else f"is no client '{client}'"
+            fix = f"add one under `clients:` in {config.name}, then: bearerd reload"
+            raise NotPossible(f"there {who} in the configuration that is loaded", fix)
+        return client, known[client]
+
     async def clients_list(self) -> dict[str, Any]:
         return {"clients": self._clients(tuple(await self._app.keys.all()))}
 
@@ -227,23 +316,3 @@ class Operations:
         removed = await self._app.keys.remove(name)
         await self._app.read_keys()
         return {"client": name, "removed": removed}
-
-
-def shown(standing: Standing) -> dict[str, Any]:
-    """A grant's standing as plain data."""
-    return {
-        "grant": standing.grant,
-        "broker": standing.broker,
-        "environment": standing.environment,
-        "state": standing.state.value,
-        "usable": standing.usable,
-        "reason": standing.reason,
-        "fix": standing.fix,
-        "since": standing.since,
-        "generation": standing.generation,
-        "api_host": standing.origin,
-        "access_expires": standing.access_expires,
-        "next_renewal": standing.next_renewal,
-        "refreshed": standing.refreshed,
-        "dies": standing.dies,
-    }

@@ -1,38 +1,53 @@
 """The configuration together with the brokers that it names, each checked against the other."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from proxy.brokers import Broker, catalogue
-from proxy.config import Config, ConfigInvalid, Problem, did_you_mean, load
+from proxy.brokers import Api, Broker, catalogue
+from proxy.config import Config, ConfigInvalid, Mount, Problem, did_you_mean, load
+from proxy.grants import GrantSettings as GrantSettings  # noqa: PLC0414  both are imported from here
+from proxy.grants import OAuthApp as OAuthApp  # noqa: PLC0414
+from proxy.grants import read_grants
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the app is made of. `brokers` holds every known definition, the user's own included.
 
-    `stamp` tells the file that was read from a later one (see `stamp_of`).
+    `grants` has every grant that a mount uses. `stamp` tells the file that was read from a later one (see `stamp_of`).
     """
 
     config: Config
     brokers: Mapping[str, Broker]
     stamp: tuple[int, int] = (0, 0)
+    grants: Mapping[str, GrantSettings] = field(default_factory=dict)
+
+    def api_of(self, mount: str) -> Api:
+        """The API that a mount is; `LookupError` for an unknown mount."""
+        wanted = self.config.mounts[mount]
+        return self.brokers[wanted.broker].api(wanted.api)
 
 
 def read(path: Path, environ: Mapping[str, str], overrides: Mapping[str, str] | None = None) -> Settings:
-    """Raises `ConfigInvalid` with every problem of the file, the environment, the flags and the user's brokers."""
+    """Raises `ConfigInvalid` with every problem of the file, the environment, the flags and the user's brokers.
+
+    Blocks: it reads the files that hold secrets of applications.
+    """
     stamp = stamp_of(path)
     loaded = load(path, environ, overrides)
     problems = list(loaded.problems)
     brokers: Mapping[str, Broker] = {}
+    grants: Mapping[str, GrantSettings] = {}
     if loaded.draft is not None:
         brokers, found = catalogue(loaded.draft.brokers, base=loaded.draft.base)
         problems += found
         problems += _mounts(loaded.draft, brokers)
+        grants, found = read_grants(loaded.draft, brokers)
+        problems += found
     if problems or loaded.config is None:
         raise ConfigInvalid(problems, loaded.document.name, loaded.document)
-    return Settings(loaded.config, brokers, stamp)
+    return Settings(loaded.config, brokers, stamp, grants)
 
 
 def stamp_of(path: Path) -> tuple[int, int]:
@@ -45,22 +60,48 @@ def stamp_of(path: Path) -> tuple[int, int]:
 
 
 def _mounts(config: Config, brokers: Mapping[str, Broker]) -> Iterator[Problem]:
-    """Mounts name brokers, environments and scopes: each must be one that there is."""
+    """Mounts name brokers, environments, APIs and scopes: each must be one that there is."""
     for name, mount in config.mounts.items():
-        at = ("mounts", name)
         broker = brokers.get(mount.broker)
         if broker is None:
             fix = did_you_mean(mount.broker, brokers) or f"known: {', '.join(sorted(brokers))}"
-            yield config.problem((*at, "broker"), f"there is no broker '{mount.broker}'", fix)
+            yield config.problem(("mounts", name, "broker"), f"there is no broker '{mount.broker}'", fix)
             continue
         if mount.environment not in broker.environments:
             known = broker.environments
             fix = did_you_mean(mount.environment, known) or f"known: {', '.join(known)}"
             message = f"{broker.title} has no environment '{mount.environment}'"
-            yield config.problem((*at, "environment"), message, fix)
-        if mount.api is not None:
-            yield config.problem((*at, "api"), f"{broker.title} has one API only", "remove the line", at_key=True)
-        for index, scope in enumerate(mount.scopes):
-            if scope not in broker.scopes:
-                fix = did_you_mean(scope, broker.scopes) or f"known: {', '.join(broker.scopes)}"
-                yield config.problem((*at, "scopes", index), f"{broker.title} has no scope '{scope}'", fix)
+            yield config.problem(("mounts", name, "environment"), message, fix)
+        yield from _api(config, name, mount, broker)
+        yield from _scopes(config, name, mount, broker)
+
+
+def _api(config: Config, name: str, mount: Mount, broker: Broker) -> Iterator[Problem]:
+    """The API is one of the broker's, and of the environment."""
+    if mount.api is not None and mount.api not in broker.apis:
+        fix = did_you_mean(mount.api, broker.apis) or f"known: {', '.join(broker.apis)}"
+        if len(broker.apis) == 1:
+            fix = "remove the line: there is only one"
+        yield config.problem(("mounts", name, "api"), f"{broker.title} has no API '{mount.api}'", fix)
+        return
+    environment = broker.environments.get(mount.environment)
+    api = broker.api(mount.api).name
+    if environment and not broker.api_server_in_answer and api not in environment.api_servers:
+        message = f"{broker.title} has no API '{api}' in its environment '{environment.name}'"
+        fix = f"there: {', '.join(environment.api_servers) or 'none'}"
+        yield config.problem(("mounts", name, "environment" if mount.api is None else "api"), message, fix)
+
+
+def _scopes(config: Config, name: str, mount: Mount, broker: Broker) -> Iterator[Problem]:
+    """Each scope is one of the broker's that some call of this API needs."""
+    api = broker.apis.get(mount.api) if mount.api is not None else broker.api()
+    for index, scope in enumerate(mount.scopes):
+        path = ("mounts", name, "scopes", index)
+        if scope not in broker.scopes:
+            offered = [each for each in broker.scopes if api is None or len(broker.apis) == 1 or each in api.scopes]
+            fix = did_you_mean(scope, offered) or f"known: {', '.join(offered)}"
+            yield config.problem(path, f"{broker.title} has no scope '{scope}'", fix)
+        elif api and len(broker.apis) > 1 and scope not in api.scopes:
+            others = [each.name for each in broker.apis.values() if scope in each.scopes]
+            fix = f"it belongs to {' and '.join(others)}" if others else "remove it"
+            yield config.problem(path, f"no call of the API '{api.name}' needs scope '{scope}'", fix)

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from proxy.brokers import Broker, Environment, Origin, load
+from proxy.brokers.definition import BEARER, Placement
 from proxy.clock import SystemClock
 from proxy.config import Tcp
 from proxy.config.document import parse_yaml
@@ -29,23 +30,27 @@ from proxy.tokens.book import Book
 from proxy.tokens.grant import Grant, TokenPair
 from proxy.tokens.journal import Journal
 from proxy.tokens.keeper import Keeper
-from proxy.tokens.oauth import RawAnswer
+from proxy.tokens.oauth import RawAnswer, Refresh, Wish
 from tests.wire import Reply, ScriptedBroker, connected
 
 DEFINITION = """
 title: Lab
-scopes: {read: Looking, trade: Placing orders}
+scopes: {read: Looking, trade: Placing orders, oauth: Handling the OAuth of one's own users}
+logins:
+  refresh-token: {kind: refresh-token, title: A refresh token, asks: [refresh token], refresh_token_life: 259200}
+api_server_in_answer: true
 environments:
   here: {token_url: "https://127.0.0.1:1/oauth2/token", api_hosts: ["127.0.0.1:*"], min_life: 1, renew_cooldown: 0}
 kills_old_token: true
-refresh_token_life: 259200
 dead_token: [{status: 400, text: Bad Request}]
 token_refused: [{status: 401, json: {code: 1017}}]
 header_missing: [{status: 401, json: {code: 1014}}]
 refusal_proves_nonexecution: true
 emulated_token_path: /oauth2/token
+partner_oauth: {client: oauth_client, token: oauth_token, authorize: oauth_authorize, revoke: oauth_revoke}
 add_headers: [idempotency-key]
-params: {order: "[0-9]{1,9}"}
+params:
+  {order: "[0-9]{1,9}", pair: "[A-Z]{2,5}%2F[A-Z]{3}|[A-Z]{1,5}", app: "[0-9a-f-]{1,36}", token: "[0-9a-f-]{1,36}"}
 rows:
   - {id: accounts, method: GET, path: /v1/accounts, scope: read}
   - {id: accounts_head, method: HEAD, path: /v1/accounts, scope: read}
@@ -53,10 +58,20 @@ rows:
   - {id: find, method: POST, path: /v1/find, scope: read, body_without: [stream]}
   - {id: upload, method: POST, path: /v1/upload, scope: read}
   - {id: document, method: POST, path: /v1/document, scope: read, max_body: 100000}
+  - {id: news, method: GET, path: "/v1/beta/{pair}/news:latest", scope: read, sent_prefix: [/v1/beta, /beta]}
+  - {id: events, method: GET, path: /v1/events, scope: trade, websocket: true}
+  - {id: wallet, method: GET, path: /v1/wallet, deny: true}
   - {id: order_new, method: POST, path: /v1/orders, scope: trade, mutating: true}
   - {id: order_change, method: PUT, path: "/v1/orders/{order}", scope: trade, mutating: true}
   - {id: order_cancel, method: DELETE, path: "/v1/orders/{order}", scope: trade, mutating: true}
+  - {id: oauth_client, method: GET, path: "/v1/oauth/clients/{app}", scope: oauth}
+  - {id: oauth_token, method: POST, path: /v1/oauth/token, scope: oauth, mutating: true, fills: [client_secret]}
+  - {id: oauth_authorize, method: POST, path: /v1/oauth/authorize, scope: oauth, mutating: true, fills: [client_secret]}
+  - {id: oauth_revoke, method: DELETE, path: "/v1/oauth/token/{token}", scope: oauth, mutating: true}
 """
+ALL_SCOPES = ("read", "trade", "oauth")
+APP = "7a3c52a910e1dc2abbb14da2b6b8e711"
+APP_SECRET = "an-application-s-own/secret"
 REFUSED = {"code": 1017, "message": "Access token is invalid"}
 
 
@@ -94,9 +109,10 @@ class Desk:
     refreshes: int = 0
     answers: list[RawAnswer] = field(default_factory=list)
 
-    async def refresh(self, refresh_token: Secret, arrived: Callable[[RawAnswer], None]) -> RawAnswer:
+    async def ask(self, wish: Wish, arrived: Callable[[RawAnswer], None]) -> RawAnswer:
+        assert isinstance(wish, Refresh)
         self.refreshes += 1
-        raw = self.answers.pop(0) if self.answers else self._pair(refresh_token)
+        raw = self.answers.pop(0) if self.answers else self._pair(wish.token)
         arrived(raw)
         return raw
 
@@ -177,59 +193,77 @@ def definition(extra: str = "") -> Broker:
     return load(parse_yaml(DEFINITION + extra, "lab.yaml"), "lab")
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What may differ between labs. `root` serves the mount at the root; `idle` and `total` are seconds.
+
+    `credential` stands where the access token of generation 1 would, and goes where `placement` says. `fixed`: the
+    definition names the API's address, and the token's own leads nowhere.
+    """
+
+    root: bool = False
+    scopes: tuple[str, ...] = ALL_SCOPES
+    total: float = 5.0
+    idle: float = 5.0
+    clients: dict[str, dict[str, frozenset[str]]] = field(
+        default_factory=lambda: {"bot": {"lab": frozenset(ALL_SCOPES)}}
+    )
+    open_to_all: bool = False
+    broker: Broker = field(default_factory=definition)
+    cooldown: float = 0.0
+    placement: Placement = BEARER
+    credential: str = field(default_factory=lambda: access_token(1))
+    fixed: bool = False
+
+
 @asynccontextmanager
-async def running(
-    *,
-    root: bool = False,
-    scopes: tuple[str, ...] = ("read", "trade"),
-    total: float = 5.0,
-    idle: float = 5.0,
-    clients: dict[str, dict[str, frozenset[str]]] | None = None,
-    open_to_all: bool = False,
-    broker: Broker | None = None,
-    cooldown: float = 0.0,
-) -> AsyncIterator[Lab]:
-    """A lab that is logged in: generation 1. `root` serves the mount at the root; `idle` and `total` are seconds."""
+async def running(**options: Any) -> AsyncIterator[Lab]:
+    """A lab that is logged in: generation 1. The options are those of `Setting`."""
+    setting = Setting(**options)
     scripted = ScriptedBroker(TRUST.tls)
     await scripted.start()
-    known = broker or definition()
-    environment = replace(known.environments["here"], renew_cooldown=cooldown, ca_file=CA_FILE)
-    clock = SystemClock()
+    broker = setting.broker
+    environment = replace(broker.environments["here"], renew_cooldown=setting.cooldown, ca_file=CA_FILE)
     sealer = Sealer(b"k" * 32, "lab")
     vault = Vault(MemoryStore(), sealer)
-    now = clock.now().wall
-    await Book("lab", vault).write(
-        Grant(
-            "lab",
-            generation=1,
-            lineage="l",
-            refresh_token=Secret("refresh-1"),
-            access_token=Secret(access_token(1)),
-            origin=Origin("127.0.0.1", scripted.port),
-            refreshed=now,
-            expires=now + 1800,
-            life=1800,
-        )
-    )
+    await _log_in(vault, setting, scripted.port)
     journal = await Journal.open(Path("/state/journal"), sealer, files=MemoryDisk())
     desk = Desk(scripted.port)
     keeper = CountingKeeper(
-        "lab", broker=known, environment=environment, vault=vault, journal=journal, endpoint=desk, clock=clock
+        "lab",
+        broker=broker,
+        environment=environment,
+        login=broker.login(),
+        vault=vault,
+        journal=journal,
+        endpoint=desk,
+        clock=SystemClock(),
     )
     await keeper.start()
     upstream, metrics = SessionUpstream(), Metrics()
-    place = Place("lab", environment.api_hosts, CA_FILE, total=total, idle=idle)
-    relay = Relay(broker=known, place=place, keeper=keeper, upstream=upstream)
-    mount = Mount("lab", known, frozenset(scopes), relay, "bearerd/test", frozenset({b"idempotency-key"}))
-    rights = clients if clients is not None else {"bot": {"lab": frozenset({"read", "trade"})}}
-    members = {name: Client(name, rights[name]) for name in rights}
-    key = new_key(lambda count: bytes(range(count))).reveal()
-    keyring = Keyring({digest(key): name for name in rights}, members, open_to_all=open_to_all)
-    metrics.allow(
-        mounts=["lab"], clients=[*rights, "local"], templates={row.path for row in known.table.rows}, grants=["lab"]
+    origin = Origin("127.0.0.1", scripted.port)
+    place = Place(
+        "lab",
+        environment.api_hosts,
+        CA_FILE,
+        total=setting.total,
+        idle=setting.idle,
+        origin=origin if setting.fixed else None,
+        placement=setting.placement,
     )
-    gateway = Gateway(Policy({"lab": mount}, keyring, 1 << 20, 100), metrics, clock)
-    door = Door(None, "lab" if root else None)
+    mount = Mount(
+        name="lab",
+        broker=broker,
+        api=broker.api().name,
+        table=broker.api().table,
+        scopes=frozenset(setting.scopes),
+        relay=Relay(broker=broker, place=place, keeper=keeper, upstream=upstream),
+        user_agent="bearerd/test",
+        also=frozenset({b"idempotency-key"}),
+        apps={APP: Secret(APP_SECRET)},
+    )
+    gateway, key = _gateway(setting, mount, metrics)
+    door = Door(None, "lab" if setting.root else None)
 
     def greet(listener: Listener) -> None:
         door.hosts = Hosts(listener.names)
@@ -245,3 +279,31 @@ async def running(
         await upstream.close()
         await journal.close()
         await scripted.stop()
+
+
+async def _log_in(vault: Vault, setting: Setting, port: int) -> None:
+    now = SystemClock().now().wall
+    await Book("lab", vault).write(
+        Grant(
+            "lab",
+            generation=1,
+            lineage="l",
+            refresh_token=Secret("refresh-1"),
+            access_token=Secret(setting.credential),
+            origin=Origin("127.0.0.1", 1 if setting.fixed else port),
+            refreshed=now,
+            expires=now + 1800,
+            life=1800,
+        )
+    )
+
+
+def _gateway(setting: Setting, mount: Mount, metrics: Metrics) -> tuple[Gateway, str]:
+    """The gateway, and the key that all of its clients share."""
+    members = {name: Client(name, rights) for name, rights in setting.clients.items()}
+    key = new_key(lambda count: bytes(range(count))).reveal()
+    keyring = Keyring({digest(key): name for name in members}, members, open_to_all=setting.open_to_all)
+    metrics.allow(
+        mounts=["lab"], clients=[*members, "local"], templates={row.path for row in mount.table.rows}, grants=["lab"]
+    )
+    return Gateway(Policy({"lab": mount}, keyring, 1 << 20, 100), metrics, SystemClock()), key

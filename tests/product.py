@@ -186,29 +186,33 @@ class Reply:
 
 def send(method: str, url: str, body: object = None, **headers: str) -> Reply:
     """One request, its target untouched. A `body` goes as JSON."""
+    return send_bytes(method, url, None if body is None else json.dumps(body).encode(), **headers)
+
+
+def send_bytes(method: str, url: str, content: bytes | None, **headers: str) -> Reply:
+    """One request, target and body untouched."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=20)
-    content = None if body is None else json.dumps(body)
     with contextlib.closing(connection):
         connection.request(method, url.removeprefix(f"http://{parts.netloc}") or "/", content, headers)
         answer = connection.getresponse()
         return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
 
 
-def state(control: str) -> dict[str, Any]:
-    """The simulated Questrade's counters."""
-    found: dict[str, Any] = send("GET", f"{control}/state").document["questrade"]
+def state(control: str, broker: str = "questrade") -> dict[str, Any]:
+    """A simulated broker's counters."""
+    found: dict[str, Any] = send("GET", f"{control}/state").document[broker]
     return found
 
 
-def command(control: str, path: str, **fields: object) -> None:
+def command(control: str, path: str, broker: str = "questrade", **fields: object) -> None:
     """Tell the simulator to do something."""
-    reply = send("POST", control + path, {"broker": "questrade", **fields})
+    reply = send("POST", control + path, {"broker": broker, **fields})
     assert 200 == reply.status, reply.body
 
 
 def new_refresh_token(simulator: Mapping[str, Any]) -> str:
-    """What a person gets on the broker's page. `simulator`: the document of `bearerd simulate --json`."""
+    """What a person gets on Questrade's page. `simulator`: the document of `bearerd simulate --json`."""
     page = simulator["token_url"].removesuffix("/oauth2/token") + "/APIAccess/UserApps.aspx"
     trust = ssl.create_default_context(cafile=simulator["ca_file"])
     request = urllib.request.Request(page, data=b"", headers={"User-Agent": "person/1"})  # noqa: S310

@@ -25,6 +25,7 @@ from proxy.store.keys import Source
 from tests import canaries
 from tests.callers import Wire, ask
 from tests.product import Program, command, run
+from tests.stagelogin import log_in_over_the_page, with_page
 
 ACCOUNTS = "/questrade/v1/accounts"
 ORDERS = "/questrade/v1/accounts/26598145/orders"
@@ -119,7 +120,7 @@ async def staged(directory: Path) -> AsyncIterator[Stage]:
         simulator = running.simulators["questrade"]
         assert isinstance(simulator, Questrade)
         stage = Stage(directory, simulator, running.control)
-        text = json.dumps(configuration(running.description()["environment"]), indent=1)
+        text = json.dumps(with_page(configuration(running.description()["environment"])), indent=1)
         (directory / "config.yaml").write_text(text)
         key = await asyncio.to_thread(Source("file:master.key", directory).create)
         stage.secret("master key", base64.b64encode(key).decode())
@@ -311,7 +312,7 @@ async def break_the_configuration(stage: Stage) -> None:
     await asyncio.to_thread(stage.server.until, "the configuration was not loaded")
     document = json.loads(good)
     kept = stage.secret("client secret")
-    document["grants"] = {"questrade": {"client_id": "app", "client_secret": kept}}
+    document["grants"]["questrade"] = {"client_id": "app", "client_secret": kept}
     file.write_text(json.dumps(document))
     stage.server.send_signal(signal.SIGHUP)
     await asyncio.to_thread(stage.server.until, "configuration reloaded")
@@ -357,6 +358,7 @@ async def drive(stage: Stage) -> None:
     watching = asyncio.get_running_loop().create_task(watch_processes(stage))
     try:
         await start(stage)
+        await log_in_over_the_page(stage)
         await operate(stage)
         await call_well_and_badly(stage)
         await break_http(stage)

@@ -6,13 +6,14 @@ import os
 import socket
 import stat
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proxy import admin
-from proxy.admin import AdminSocket, CommandFailed, NotPossible, ServerGone, call, trusted
+from proxy.admin import AdminSocket, CommandFailed, NotPossible, ServerGone, call, held, trusted
 from proxy.config import ConfigInvalid, Mark, Problem
 from proxy.store import StoreError, StoreLocked
 from proxy.tokens.keeper import LoginFailed
@@ -348,3 +349,99 @@ async def gone(path: Path) -> None:
             await call(path, "echo", {}, timeout=5)
     except ServerGone:
         pass
+
+
+# -- held commands ----------------------------------------------------------------------------------------------------
+
+
+class Lender:
+    """A held command; `lent` counts the blocks that are open."""
+
+    def __init__(self) -> None:
+        self.lent = 0
+        self.changed = asyncio.Event()
+
+    @asynccontextmanager
+    async def lend(self, params: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        if how := params.get("how"):
+            raise FAULTS[how]
+        self._count(1)
+        try:
+            yield {"params": params}
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        self.lent += change
+        self.changed.set()
+
+    async def becomes(self, lent: int) -> None:
+        async with asyncio.timeout(5):
+            while self.lent != lent:
+                self.changed.clear()
+                await self.changed.wait()
+
+
+@pytest.fixture(name="lender")
+def _lender() -> Lender:
+    return Lender()
+
+
+@pytest.fixture(name="lending")
+async def _lending(path: Path, lender: Lender) -> AsyncIterator[AdminSocket]:
+    server = AdminSocket(path, {}, {"lend": lender.lend})
+    await server.start()
+    yield server
+    await server.stop()
+
+
+async def test_a_held_command_lasts_as_long_as_its_caller(lending: AdminSocket, path: Path, lender: Lender) -> None:
+    """Within the caller's block it is open; two callers do not disturb each other."""
+    async with held(path, "lend", {"n": 1}, timeout=5) as (answer, _):
+        assert {"params": {"n": 1}} == answer
+        async with held(path, "lend", {}, timeout=5):
+            assert 2 == lender.lent
+        await lender.becomes(1)
+    await lender.becomes(0)
+
+
+async def test_a_held_command_ends_when_its_caller_vanishes(lending: AdminSocket, path: Path, lender: Lender) -> None:
+    """A killed process says nothing any more: the system closes its connection."""
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    writer.write(b'{"command": "lend"}\n')
+    assert b'{"ok"' in await reader.readline()
+    await lender.becomes(1)
+
+    writer.transport.abort()
+
+    await lender.becomes(0)
+
+
+async def test_a_stop_ends_held_commands_at_once(lending: AdminSocket, path: Path, lender: Lender) -> None:
+    """Nobody waits for a caller that wants to stay; the caller learns that the server has gone."""
+    async with held(path, "lend", {}, timeout=5) as (_, gone), asyncio.timeout(2):
+        await lending.stop()
+        await gone()
+
+    assert 0 == lender.lent
+
+
+@pytest.mark.parametrize("how", ["not-possible", "bug"])
+async def test_a_held_command_that_fails_is_answered_like_any_other(
+    lending: AdminSocket, path: Path, lender: Lender, how: str
+) -> None:
+    """The caller gets the reason, and holds nothing."""
+    with pytest.raises(CommandFailed) as caught:
+        async with held(path, "lend", {"how": how}, timeout=5):
+            pytest.fail("there is nothing to hold")
+
+    assert ("internal" if how == "bug" else how) == caught.value.kind
+    assert CANARY not in str(caught.value)
+    assert 0 == lender.lent
+
+
+async def test_nobody_there_to_hold_with(path: Path) -> None:
+    """As for any other call."""
+    with pytest.raises(ServerGone):
+        async with held(path, "lend", {}, timeout=5):
+            pytest.fail("there is nobody")

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ async def test_a_start_that_fails_half_way_leaves_nothing_open(state_dir: Path) 
                     "shutdown": settings.config.shutdown.model_copy(update={"drain_delay": 600.0}),
                 }
             )
-            settings = type(settings)(config, settings.brokers, settings.stamp)
+            settings = replace(settings, config=config)
             app = App(settings, custody, lambda: settings)
             with pytest.raises(OSError, match="cannot listen"):
                 await app.start()

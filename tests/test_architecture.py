@@ -22,9 +22,10 @@ LAYERS = {
     "secret": 0, "clock": 0, "errors": 0, "spans": 0,
     "gate": 1, "config": 1, "logs": 1, "metrics": 1,
     "brokers": 2, "store": 2, "outbound": 2,
-    "tokens": 3, "relay": 3, "audit": 3, "clientkeys": 3, "settings": 3,
+    "tokens": 3, "relay": 3, "audit": 3, "clientkeys": 3, "grants": 3, "settings": 3,
     "gateway": 4, "intake": 4, "emulation": 4, "listener": 4, "console": 4, "admin": 4, "custody": 4,
-    "operations": 5, "app": 5, "simulator": 5,
+    "authorizations": 4,
+    "partneroauth": 5, "operations": 5, "app": 5, "simulator": 5,
     "cli": 6,
     "__main__": 7,
 }  # fmt: skip
@@ -33,11 +34,12 @@ LAYERS = {
 MAY_IMPORT = {
     "gate": {"secret", "errors"},
     "store": {"secret", "clock", "errors"},
-    "simulator": {"brokers", "secret", "errors"},
+    "simulator": {"brokers", "config", "secret", "errors"},
 }
 
-# Who holds a strong reference to tasks of its own, and looks at how they end: a grant's flight, the store's watcher.
-SUPERVISORS = ("tokens/keeper.py", "app.py")
+# Who holds a strong reference to tasks of its own, and looks at how they end: a grant's flight, a login whose code is
+# out, the store's watcher.
+SUPERVISORS = ("tokens/keeper.py", "authorizations.py", "app.py")
 
 # Modules that only these rooms may import.
 SEEN_BY = {
@@ -66,7 +68,10 @@ OWNERS = {
 }  # fmt: skip
 
 # Decisions: no socket, no clock, no machine.
-PURE = ["gate/*", "tokens/grant.py", "relay/headers.py", "brokers/questrade.py"]
+PURE = [
+    "gate/*", "tokens/grant.py", "tokens/answer.py", "tokens/schedule.py",
+    "relay/credential.py", "relay/headers.py", "brokers/questrade.py",
+]  # fmt: skip
 IMPURE = {
     "aiohttp",
     "asyncio",

@@ -84,3 +84,44 @@ async def test_a_failing_store_is_said_to_fail(keys: ClientKeys, store: MemorySt
     for call in (keys.add("bot"), keys.all(), keys.remove("bot"), keys.digests()):
         with pytest.raises(StoreError, match="disk full"):
             await call
+
+
+async def test_a_lent_key_counts_within_its_block_and_is_never_stored(keys: ClientKeys, store: MemoryStore) -> None:
+    """It is a key of its client, with the number 0, and the store does not know it."""
+    stored = (await keys.add("bot")).reveal()
+
+    with keys.lent("bot", "d" * 64):
+        assert [("bot", 0, "d" * 64), ("bot", 1, digest(stored))] == [
+            (key.client, key.number, key.digest) for key in await keys.all()
+        ]
+        assert 1 == len(await store.read_all("client/"))
+
+    assert [digest(stored)] == [key.digest for key in await keys.all()]
+
+
+async def test_a_key_that_is_lent_twice_counts_until_both_are_back(keys: ClientKeys) -> None:
+    """A caller that lost its connection comes again before the first one is known to be gone."""
+    with keys.lent("bot", "d" * 64):
+        with keys.lent("bot", "d" * 64):
+            pass
+        assert {"d" * 64: "bot"} == await keys.digests()
+
+    assert {} == await keys.digests()
+
+
+async def test_removing_a_client_s_keys_takes_lent_ones_back(keys: ClientKeys) -> None:
+    """All keys of a client are all of them; another client's stay."""
+    await keys.add("bot")
+
+    with keys.lent("bot", "d" * 64), keys.lent("other", "e" * 64):
+        assert 2 == await keys.remove("bot")
+        assert {"e" * 64: "other"} == await keys.digests()
+
+
+def test_lent_keys_are_renewed_in_a_list_of_keys(keys: ClientKeys) -> None:
+    """What is lent now takes the place of what was lent; stored keys stay."""
+    old = [ClientKey("bot", 0, 1.0, "old"), ClientKey("bot", 1, 1.0, "stored")]
+
+    with keys.lent("bot", "new"):
+        assert ["new", "stored"] == [key.digest for key in keys.with_lent(old)]
+    assert ["stored"] == [key.digest for key in keys.with_lent(old)]

@@ -1,10 +1,17 @@
 """The documents say what the program does."""
 
 import re
+import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
-from proxy.cli.topics import environment
+import pytest
+
+from proxy.brokers import catalogue
+from proxy.cli.topics import BROKERS, environment
+from proxy.config import ConfigInvalid, Problem, parse_yaml
 from proxy.errors import KINDS
+from proxy.simulator.plain.reading import read_setup
 from proxy.tokens.grant import State
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -36,3 +43,101 @@ def test_every_variable_of_the_readme_is_read() -> None:
 
     assert "BEARERD_LOGIN_TOKEN_FILE" in named
     assert set() == named - known
+
+
+def _blocks(page: str) -> list[str]:
+    return re.findall(r"^```yaml\n(.*?)^```$", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def _mistakes(text: str) -> list[Problem]:
+    document = parse_yaml(text, "block")
+    return [*document.problems, *catalogue(document.part(("brokers",)))[1]]
+
+
+@pytest.mark.parametrize("index", range(len(_blocks("brokers.md"))))
+def test_every_broker_on_the_page_can_be_loaded(index: int) -> None:
+    """The very blocks of `docs/brokers.md` are definitions without a mistake."""
+    assert [] == _mistakes(_blocks("brokers.md")[index])
+
+
+def test_every_broker_of_the_help_can_be_loaded() -> None:
+    """So are the indented blocks of `bearerd help brokers`."""
+    blocks = [textwrap.dedent(found) for found in re.findall(r"^(?: {4}.*\n)+", BROKERS, re.MULTILINE)]
+
+    assert ["brokers:"] * 2 == [block.splitlines()[0] for block in blocks]
+    assert [] == [problem for block in blocks for problem in _mistakes(block)]
+
+
+# A key that nobody knows in each mapping of a definition: the errors list the known ones.
+DEFINITION = """\
+brokers:
+  own:
+    zzzz: 0
+    logins: {a: {zzzz: 0, kind: secret, placement: {zzzz: 0, query: q}}}
+    environments: {a: {zzzz: 0, logins: {a: {zzzz: 0}}}}
+    apis: {a: {zzzz: 0, rows: [{zzzz: 0}]}}
+    dead_token: [{zzzz: 0}]
+    rate_limits: {a: {zzzz: 0}}
+"""
+MAPPINGS = {
+    "brokers.own": "A definition",
+    "brokers.own.logins.a": "A login",
+    "brokers.own.environments.a": "An environment",
+    "brokers.own.environments.a.logins.a": "The addresses of one login",
+    "brokers.own.apis.a": "An API",
+    "brokers.own.apis.a.rows.0": "A row",
+    "brokers.own.dead_token.0": "A rule about an answer",
+    "brokers.own.rate_limits.a": "A rate",
+}
+SIMULATOR = "zzzz: 0\nlogin: {zzzz: 0, kind: secret, secret: [a]}\ncalls: []\n"
+
+
+def _known(problems: list[Problem]) -> dict[str, set[str]]:
+    """Path of a mapping → the keys that it may have, as the error about an unknown one lists them."""
+    found: dict[str, set[str]] = {}
+    for problem in problems:
+        path, _, key = problem.path.rpartition(".")
+        if key == "zzzz" and problem.message == "unknown key 'zzzz'":
+            found[path] = set((problem.fix or "").removeprefix("known here: ").split(", "))
+    return found
+
+
+def _tables(text: str) -> list[list[str]]:
+    """The first column of each table of keys, in order."""
+    parts = text.split("| key | what it says |\n|---|---|\n")[1:]
+    return [re.findall(r"^\| `([a-z_]+)` \|", part.partition("\n\n")[0], re.MULTILINE) for part in parts]
+
+
+def _below(heading: str) -> str:
+    return (DOCS / "brokers.md").read_text().partition(f"\n### {heading}\n")[2].partition("\n#")[0]
+
+
+def test_every_key_of_a_definition_is_explained() -> None:
+    """Each table has the keys that are read at its place, each once, and no other."""
+    known: Mapping[str, set[str]] = _known(_mistakes(DEFINITION))
+
+    assert {"brokers.own.logins.a.placement": {"headers", "query"}} | {
+        path: set(_tables(_below(heading))[0]) for path, heading in MAPPINGS.items()
+    } == known
+    for heading in MAPPINGS.values():
+        keys = _tables(_below(heading))[0]
+        assert len(keys) == len(set(keys))
+
+
+def test_the_calls_of_a_partner_are_explained() -> None:
+    """They stand in one row; only a whole definition is looked at so closely."""
+    known = _known(_mistakes(_blocks("brokers.md")[0] + "    partner_oauth: {zzzz: accounts}\n"))
+    row = next(line for line in _below("A definition").splitlines() if line.startswith("| `partner_oauth`"))
+
+    assert [] == [key for key in known["brokers.desk.partner_oauth"] if f"`{key}`" not in row]
+
+
+def test_every_key_of_a_simulated_broker_is_explained(tmp_path: Path) -> None:
+    """The last two tables have the keys of the file and those of its login."""
+    file = tmp_path / "broker.yaml"
+    file.write_text(SIMULATOR)
+    with pytest.raises(ConfigInvalid) as caught:
+        read_setup(file)
+    known = _known(list(caught.value.problems))
+
+    assert [known[""], known["login"]] == [set(keys) for keys in _tables((DOCS / "brokers.md").read_text())[-2:]]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from proxy.gate.clients import new_key
-from tests.lab import Lab, running
-from tests.wire import Visit
+from tests.lab import Lab, access_token, running
+from tests.wire import Visit, answer
 
 ANY_ORDER = b'{"symbolId": 1}'
 STRANGER = new_key(lambda count: b"\xff" * count).reveal()
@@ -33,9 +33,10 @@ async def test_the_target_reaches_the_broker_byte_for_byte() -> None:
 
 
 async def test_the_broker_sees_one_authorization_and_nothing_of_the_clients() -> None:
-    """Neither its key, in any of three places, nor cookies, forwarding headers, or what Connection names."""
+    """Neither its key, in any of its places, nor cookies, forwarding headers, or what Connection names."""
     unwanted = (
-        "X-Api-Key: {key}", "Cookie: a=b", "location: 26598145", "X-Forwarded-For: 1.2.3.4", "X-Original-URL: /v1/a",
+        "X-Api-Key: {key}", "APCA-API-KEY-ID: bearerd", "APCA-API-SECRET-KEY: {key}",
+        "Cookie: a=b", "location: 26598145", "X-Forwarded-For: 1.2.3.4", "X-Original-URL: /v1/a",
         "Connection: keep-alive, accept-language", "Accept-Language: en", "User-Agent: Python-urllib/3", "TE: trailers",
         "Accept-Encoding: gzip, zstd", "Accept: application/json", "X-Request-Id: mine-1", "Idempotency-Key: 7",
     )  # fmt: skip
@@ -107,16 +108,43 @@ async def test_no_web_page_gets_through(header: str) -> None:
 
 
 async def test_a_client_may_send_its_key_in_any_of_the_usual_ways() -> None:
-    """Bearer, Basic, or X-Api-Key; two that differ are refused."""
+    """Bearer, either part of Basic, Alpaca's pair, X-Api-Key; none of it goes on, and two that differ are refused."""
     async with running() as lab:
-        basic = base64.b64encode(f"user:{lab.key}".encode()).decode()
-        for header in (f"Authorization: bearer {lab.key}", f"Authorization: Basic {basic}", f"X-Api-Key: {lab.key}"):
-            assert 200 == (await lab.call("GET", "/lab/v1/accounts", header, key="")).status
+        basic = [
+            base64.b64encode(text.encode()).decode() for text in (f"user:{lab.key}", f"{lab.key}:", f"{lab.key}:x")
+        ]
+        ways = [
+            [f"Authorization: bearer {lab.key}"],
+            *([f"Authorization: Basic {text}"] for text in basic),
+            [f"X-Api-Key: {lab.key}"],
+            ["APCA-API-KEY-ID: bearerd", f"APCA-API-SECRET-KEY: {lab.key}"],
+            [f"APCA-API-KEY-ID: {lab.key}", f"APCA-API-SECRET-KEY: {lab.key}", "Authorization: ", "X-Api-Key: "],
+            ["APCA-API-KEY-ID: ", "APCA-API-SECRET-KEY: ", f"Authorization: Bearer {lab.key}"],
+        ]
+        for headers in ways:
+            assert 200 == (await lab.call("GET", "/lab/v1/accounts", *headers, key="")).status
+        for visit in lab.broker.visits:
+            assert ["Host", "User-Agent", "Via", "X-Request-Id", "Authorization"] == [name for name, _ in visit.headers]
+            assert access_token(1) == visit.bearer
 
+        pair = await lab.call("GET", "/lab/v1/accounts", f"APCA-API-SECRET-KEY: {STRANGER}")
+        assert (401, "unknown-client") == pair.problem
+        alone = await lab.call("GET", "/lab/v1/accounts", f"APCA-API-KEY-ID: {lab.key}", key="")
+        assert (401, "unknown-client") == alone.problem
         reply = await lab.call("GET", "/lab/v1/accounts", f"X-Api-Key: {STRANGER}")
         assert (401, "unknown-client") == reply.problem
         assert ('Bearer realm="bearerd"', None) == (reply.one("WWW-Authenticate"), reply.one("Retry-After"))
         assert reply.document["fix"]
+
+
+async def test_a_program_that_says_how_it_fetches_is_no_web_page() -> None:
+    """Node's fetch sends Sec-Fetch-Mode; only Sec-Fetch-Site tells of a page."""
+    async with running() as lab:
+        headers = ("Sec-Fetch-Mode: cors", "Accept-Language: *")
+        assert 200 == (await lab.call("GET", "/lab/v1/accounts", *headers)).status
+        assert 200 == (await lab.call("POST", "/lab/v1/orders", *headers, body=ANY_ORDER)).status
+        refused = await lab.call("GET", "/lab/v1/accounts", *headers, "Sec-Fetch-Site: cross-site")
+        assert (403, "cross-site") == refused.problem
 
 
 async def test_an_unknown_mount_lists_what_this_client_may_see() -> None:
@@ -269,6 +297,21 @@ async def test_a_guard_reads_the_body_before_anything_is_sent() -> None:
         assert (403, "guard-denied") == (await lab.call("POST", "/lab/v1/find", body=b'{"stream": true}')).problem
         assert 200 == (await lab.call("POST", "/lab/v1/find", body=b'{"ids": [1]}')).status
         assert 1 == len(lab.broker.visits)
+
+
+async def test_what_the_broker_refuses_passes_as_it_is_asked_for() -> None:
+    """The client's Accept goes on, and a fault that is no JSON comes back as the broker wrote it."""
+
+    async def fault(visit: Visit) -> None:
+        await visit.read()
+        await visit.write(answer(401, b"Invalid Access Token", "Content-Type: text/plain"))
+
+    async with running() as lab:
+        lab.broker.script = [fault]
+        reply = await lab.call("GET", "/lab/v1/accounts", "Accept: application/json;q=0.5, text/xml")
+
+        assert (401, b"Invalid Access Token") == (reply.status, reply.body)
+        assert ["application/json;q=0.5, text/xml"] == lab.broker.visits[0].all("Accept")
 
 
 async def test_a_draining_server_takes_no_new_call() -> None:

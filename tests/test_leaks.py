@@ -29,6 +29,8 @@ MARKS = {
     "the console's refusals": b"403",
     "/metrics": b"# HELP bearerd_",
     "refusals": b"scope-denied",
+    "answers to redirects": b"is logged in at questrade",
+    "bearerd login paged --complete": b"paged is logged in",
     "unreadable requests": b"bad-request",
     "answers under faults": b"login-needed",
     "answers of the broker": b"26598145",

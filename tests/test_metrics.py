@@ -1,6 +1,7 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from proxy.gate.scopes import Row, ScopeTable
 from proxy.metrics import CONTENT_TYPE, Metrics
 
 
@@ -65,6 +66,18 @@ def test_a_reload_can_add_names(metrics: Metrics) -> None:
     assert ["bot", "other"] == sorted(dict(labels)["client"] for labels in _samples(metrics, "bearerd_requests_total"))
 
 
+def test_mounts_of_several_apis_share_a_label_for_the_same_template(metrics: Metrics) -> None:
+    """The mount tells them apart; the rows of each table are names that are known."""
+    tables = [ScopeTable([Row("a", "GET", path, "read")], {}) for path in ("/v2/account", "/v2/stocks", "/v2/account")]
+    templates = {row.path for table in tables for row in table.rows}
+    metrics.allow(mounts=["alpaca", "alpaca-data"], clients=[], templates=templates, grants=[])
+    for mount in ("alpaca", "alpaca-data"):
+        _answered(metrics, mount=mount, template="/v2/account")
+    assert [("/v2/account", "alpaca"), ("/v2/account", "alpaca-data")] == sorted(
+        (dict(labels)["template"], dict(labels)["mount"]) for labels in _samples(metrics, "bearerd_requests_total")
+    )
+
+
 def test_refusals_are_counted_by_kind(metrics: Metrics) -> None:
     """Kinds are those of errors.py."""
     metrics.denied("scope-denied")
@@ -100,8 +113,8 @@ def test_token_requests_are_counted_by_outcome(metrics: Metrics) -> None:
 
 def test_the_age_of_a_pair_can_be_read(metrics: Metrics) -> None:
     """Generation and the points in time of both tokens; after a revoke none of them is left."""
-    metrics.token_pair("questrade", generation=4, access=(100.0, 1900.0), refresh=(100.0, None))
-    metrics.token_pair("unknown", generation=1, access=(1.0, 2.0), refresh=(1.0, 2.0))
+    metrics.token_pair("questrade", generation=4, access=(100.0, 1900.0), refresh=(100.0, None), ends=9000.0)
+    metrics.token_pair("unknown", generation=1, access=(1.0, 2.0), refresh=(1.0, 2.0), ends=None)
     grant = (("grant", "questrade"),)
     expected = {
         "bearerd_generation": {grant: 4.0},
@@ -109,6 +122,7 @@ def test_the_age_of_a_pair_can_be_read(metrics: Metrics) -> None:
         "bearerd_access_token_expires_timestamp_seconds": {grant: 1900.0},
         "bearerd_refresh_token_issued_timestamp_seconds": {grant: 100.0},
         "bearerd_refresh_token_expires_timestamp_seconds": {},
+        "bearerd_login_ends_timestamp_seconds": {grant: 9000.0},
     }
     assert expected == {name: _samples(metrics, name) for name in expected}
     metrics.no_token_pair("questrade")

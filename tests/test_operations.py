@@ -1,17 +1,20 @@
 """What an operator sees and does, the way the command line gets at it: through the admin socket."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proxy.admin import CommandFailed, call
+from proxy.tokens.standing import Standing
+from tests.consent import consenting
 from tests.house import House, house
 
 MOUNT_FIELDS = {
     "name", "title", "scopes", "url", "root_url", "calls", "denied", "last_call", "grant", "broker", "environment",
     "state", "usable", "reason", "fix", "since", "generation", "api_host", "access_expires", "next_renewal",
-    "refreshed", "dies",
+    "refreshed", "dies", "login", "login_kind", "login_here", "granted", "missing", "ends", "warning",
 }  # fmt: skip
 STATUS_FIELDS = {
     "schema", "version", "pid", "url", "urls", "console", "started", "now", "store", "config", "config_changed",
@@ -198,3 +201,57 @@ async def test_metrics_show_ages_and_counts(state_dir: Path) -> None:
 
         await ask(home, "revoke", mount="questrade")
         assert "bearerd_generation{" not in home.app.operations.metrics().decode()
+
+
+async def test_a_login_over_the_broker_s_page_goes_through_the_socket(state_dir: Path) -> None:
+    """Begun, waited for, completed; a code that came twice is refused by name."""
+    async with consenting(state_dir) as home:
+        begun = await ask(home, "login-begin", mount="questrade")
+        assert {"done": False} == await ask(home, "login-wait", mount="questrade", id=begun["id"], seconds=0)
+        answer = home.simulator.approve(begun["authorize_url"])
+
+        assert "fresh" == (await ask(home, "login-complete", mount="questrade", answer=answer))["state"]
+        assert (await ask(home, "login-wait", mount="questrade", id=begun["id"], seconds=10))["done"]
+        assert ("login-failed", "this answer was used already") == await refused(
+            home, "login-complete", mount="questrade", answer=answer
+        )
+        kind, message = await refused(home, "login", mount="questrade")
+        assert ("not-possible", "a login of questrade needs the broker's page") == (kind, message)
+
+
+async def test_a_login_says_what_it_asks_for(state_dir: Path) -> None:
+    """So that a program can put the question."""
+    async with house(state_dir, login=False) as home:
+        begun = await ask(home, "login-begin", mount="questrade")
+
+        assert ("refresh-token", ["refresh token"]) == (begun["kind"], begun["asks"])
+        assert {"grant", "kind", "title", "asks", "login_page"} == begun.keys()
+
+
+async def test_a_warning_stands_in_the_line_of_its_grant(state_dir: Path) -> None:
+    """While the grant serves, it is as ready as any; a token that was refused is not."""
+    async with house(state_dir) as home:
+        standing = home.app.keepers["questrade"].standing()
+        home.app.keepers["questrade"] = Shown(replace(standing, warning="the login ends in 2 h"))  # type: ignore[assignment]
+        assert {"ready": "ok", "lines": ["[+]store ok", "[+]grant questrade fresh: the login ends in 2 h"]} == (
+            await ask(home, "ready")
+        )
+        doubted = replace(standing, doubted=True, reason="the broker refused the token")
+        home.app.keepers["questrade"] = Shown(doubted)  # type: ignore[assignment]
+        assert {
+            "ready": "degraded",
+            "lines": ["[+]store ok", "[-]grant questrade fresh: the broker refused the token"],
+        } == await ask(home, "ready")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A keeper of which no more is wanted than how it stands."""
+
+    stands: Standing
+
+    def standing(self) -> Standing:
+        return self.stands
+
+    async def close(self) -> None:
+        """There is nothing to end."""

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from proxy.gate.rows import Row
-from tests.brokers import test_questrade as table
+from tests.brokers import near
 from tests.callers import Wire, ask
 from tests.product import Reply, demo, state
 
 WIRES = 16
+TABLE = near.table("questrade", "main")
 ACCOUNT = "/v1/accounts/26598145"
 SPAN = "startTime=2026-03-02T00:00:00-05:00&endTime=2026-03-03T00:00:00-05:00"
 LIMIT = {
@@ -73,9 +74,9 @@ async def reached(at: dict[str, Any]) -> Counter[str]:
 
 async def test_each_row_lets_its_own_call_through(at: dict[str, Any]) -> None:
     """All 29 calls are answered by the broker with 200, under the mount and at the root, and reach it once each."""
-    assert {row.id for row in table.ROWS} == CALLS.keys()
+    assert {row.id for row in TABLE.rows} == CALLS.keys()
     places = ((at["url"], "/questrade"), (at["url"], "/questrade/"), (at["mounts"]["questrade"]["root_url"], ""))
-    for row in table.ROWS:
+    for row in TABLE.rows:
         for url, mount in places:
             target, body = CALLS[row.id]
             if "{order}" in target:
@@ -131,14 +132,14 @@ def taken(calls: Iterable[tuple[str, str]], answers: Iterable[Reply | None]) -> 
 
 def misses(row: Row) -> list[tuple[str, str]]:
     """Calls that differ from the row's own in one respect and are no other row's."""
-    return [(method, raw) for method, raw in dict.fromkeys(table._near(row)) if not table._in_table(method, raw)]
+    return list(TABLE.near(row))
 
 
 async def test_near_misses_of_each_row_are_refused_without_reaching_the_broker(at: dict[str, Any]) -> None:
     """At least 5 for each row, with the key that may do everything: all refused by us, 0 requests upstream."""
     before = await reached(at)
-    calls = [(method, "/questrade" + raw) for row in table.ROWS for method, raw in misses(row)]
-    assert all(5 <= len(misses(row)) for row in table.ROWS)
+    calls = [(method, "/questrade" + raw) for row in TABLE.rows for method, raw in misses(row)]
+    assert all(5 <= len(misses(row)) for row in TABLE.rows)
     answers = await send_all(at["url"], at["trader_key"], calls)
     assert [] == taken(calls, answers)
     assert before == await reached(at)
@@ -172,7 +173,7 @@ async def test_what_a_body_or_its_size_forbids_does_not_reach_the_broker(at: dic
 async def test_orders_are_refused_to_a_client_without_the_scope(at: dict[str, Any]) -> None:
     """Each row of `trade` is denied to a key that may only read, with what would allow it; nothing is sent."""
     before = await reached(at)
-    for row in table.ROWS:
+    for row in TABLE.rows:
         target, body = CALLS[row.id]
         if row.scope == "trade":
             sent = target.format(order=177106005)
@@ -187,8 +188,8 @@ def tricked(rows: Iterable[Row], mount: str) -> list[tuple[str, str]]:
     return [
         (row.method, mount + raw if raw.startswith("/") else raw)
         for row in rows
-        for trick in table.TRICKS
-        for raw in table._tricked(row, trick)
+        for trick in near.TRICKS
+        for raw in TABLE.tricked(row, trick)
     ]
 
 
@@ -196,7 +197,7 @@ def same_call(method: str, target: str, mount: str) -> str | None:
     """The row's call that a target still is: spaces around it, and the mount's own slash doubled, are never sent."""
     path = target.removesuffix(" HTTP/1.1").strip(" ").removeprefix(mount)
     path = path[1:] if path.startswith("//") else path
-    return f"{method} {path}" if table._in_table(method, path) else None
+    return f"{method} {path}" if TABLE.in_table(method, path) else None
 
 
 @pytest.mark.parametrize("mount", ["/questrade", ""])
@@ -204,7 +205,7 @@ def same_call(method: str, target: str, mount: str) -> str | None:
 async def test_no_trick_makes_the_broker_see_another_call(at: dict[str, Any], mount: str) -> None:
     """Over 5,000 raw targets, byte for byte: what reaches the broker at all is a row's own call, to the byte."""
     url = at["url"] if mount else at["mounts"]["questrade"]["root_url"]
-    calls = tricked(table.ROWS, mount)
+    calls = tricked(TABLE.rows, mount)
     assert 5000 <= len(calls)
     before = await reached(at)
     answers = await send_all(url, at["trader_key"], calls)

@@ -52,8 +52,8 @@ def test_a_users_environment_is_part_of_the_broker(tmp_path: Path) -> None:
         ),
         ("environment: live", "environment: life", ["4:", "'life'", "live'?"]),
         ("scopes: [read_acc]}", "scopes: [read_acc, trades]}", ["4:", "'trades'", "trade'?"]),
-        ("scopes: [read_acc]}", "scopes: [read_acc], api: data}", ["4:", "API"]),
-        ("token_url", "tokenurl", ["10:", "tokenurl", "token_url'?"]),
+        ("scopes: [read_acc]}", "scopes: [read_acc], api: data}", ["4:", "has no API 'data'"]),
+        ("token_url", "tokenurl", ["10:", "tokenurl", "token_url'?", "is missing"]),
     ],
 )
 def test_what_a_mount_names_must_be_there(tmp_path: Path, old: str, new: str, expected: list[str]) -> None:
@@ -61,6 +61,82 @@ def test_what_a_mount_names_must_be_there(tmp_path: Path, old: str, new: str, ex
     found = problems(tmp_path, GOOD.replace(old, new, 1))
 
     assert all(any(part in problem for problem in found) for part in expected), found
+
+
+ALPACA = """
+version: 1
+mounts:
+  alpaca: {broker: alpaca, environment: paper, scopes: ["account:read", trading], grant: paper}
+  alpaca-data: {broker: alpaca, environment: paper, api: data, scopes: [data], grant: paper}
+grants: {paper: {login: keys}}
+"""
+
+
+def test_a_mount_is_one_of_the_brokers_apis(tmp_path: Path) -> None:
+    """The one that it names, or the broker's first."""
+    found = settings(tmp_path, ALPACA)
+
+    assert ["trading", "data"] == [found.api_of(name).name for name in ("alpaca", "alpaca-data")]
+    assert ["paper"] == list(found.grants)
+    with pytest.raises(LookupError):
+        found.api_of("other")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "api: data",
+            "api: dat",
+            "5: mounts.alpaca-data.api: Alpaca has no API 'dat', did you mean 'data'?",
+        ),
+        (
+            "api: data, scopes: [data]",
+            "api: broker, scopes: []",
+            (
+                "5: mounts.alpaca-data.api: Alpaca has no API 'broker' in its environment 'paper', there: trading, "
+                "data, stream"
+            ),
+        ),
+        (
+            "environment: paper, scopes",
+            "environment: sandbox, scopes",
+            (
+                "4: mounts.alpaca.environment: Alpaca has no API 'trading' in its environment 'sandbox', there: data, "
+                "broker, stream"
+            ),
+        ),
+        (
+            "scopes: [data]",
+            "scopes: [trading]",
+            "5: mounts.alpaca-data.scopes.0: no call of the API 'data' needs scope 'trading', it belongs to trading",
+        ),
+        (
+            "trading]",
+            "data]",
+            "4: mounts.alpaca.scopes.1: no call of the API 'trading' needs scope 'data', it belongs to data and stream",
+        ),
+        (
+            "trading]",
+            "tradin]",
+            "4: mounts.alpaca.scopes.1: Alpaca has no scope 'tradin', did you mean 'trading'?",
+        ),
+        (
+            "trading]",
+            "zzz]",
+            "4: mounts.alpaca.scopes.1: Alpaca has no scope 'zzz', known: account:read, account:write, trading",
+        ),
+    ],
+)
+def test_an_api_and_its_scopes_must_be_there(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    """In this environment, and among what calls of this API need; else the line says where they are."""
+    assert expected in problems(tmp_path, ALPACA.replace(old, new, 1))
+
+
+def test_live_and_paper_never_share_a_grant(tmp_path: Path) -> None:
+    """One login belongs to one environment, so that a client of one can never reach the other."""
+    text = ALPACA.replace("paper, api: data", "live, api: data")
+    assert any("5: mounts.alpaca-data.environment: differs from" in each for each in problems(tmp_path, text))
 
 
 def test_all_problems_come_at_once(tmp_path: Path) -> None:

@@ -8,37 +8,126 @@ from typing import Literal
 from proxy.brokers.origin import HostPattern, Origin
 from proxy.gate.scopes import ScopeTable
 
-Login = Literal["paste", "code"]
+MAIN = "main"  # the API, and the login, of a broker that has one only
+
+LoginKind = Literal["refresh-token", "code", "client-credentials", "secret"]
+ClientAuth = Literal["none", "basic", "form"]
+PlacementKind = Literal["bearer", "basic", "headers", "query"]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a credential goes in a call to the API.
+
+    `bearer`: `Authorization: Bearer`; `basic`: user and password (RFC 7617); `headers`: one value in each header of
+    `names`; `query`: the parameter `names[0]`. A credential of two parts is kept as `first:second`.
+    """
+
+    kind: PlacementKind = "bearer"
+    names: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> int:
+        """How many values a credential has."""
+        match self.kind:
+            case "basic":
+                return 2
+            case "headers":
+                return len(self.names)
+            case _:
+                return 1
+
+
+BEARER = Placement()
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """One way to be let in. All times are in seconds.
+
+    - `kind`: a refresh token that a person pastes, the authorization code flow, client credentials (both RFC 6749), or
+      a plain secret without OAuth: a personal token, a key pair;
+    - `apis`: which of the broker's APIs take its credential; empty: all. `asks`: what a person is asked for, one text
+      for each part;
+    - `client_auth`: how the application proves itself at the token endpoint: HTTP Basic, or id and secret in the form;
+    - `scope_separator` and `sends_scopes` (None: all): how scopes are asked for; `omits`: parameters that the authorize
+      address does not take (`response_type`, `redirect_uri`, `scope`);
+    - `code_life`: an authorization code's; `expires_in`: an access token's where answers do not say, None: no end;
+    - `refresh_token_life`: None: no end; it counts from the token's `issue`, or from the `login` whatever is rotated;
+    - `renew_at`: the part of an access token's life after which it is renewed.
+    """
+
+    name: str
+    kind: LoginKind
+    title: str = ""
+    apis: tuple[str, ...] = ()
+    placement: Placement = BEARER
+    asks: tuple[str, ...] = ()
+    client_auth: ClientAuth = "none"
+    pkce: bool = False
+    scope_separator: str = " "
+    sends_scopes: tuple[str, ...] | None = None
+    omits: frozenset[str] = frozenset()
+    code_life: float = 600.0
+    expires_in: float | None = 300.0
+    refresh_token_life: float | None = None
+    life_counts_from: Literal["issue", "login"] = "issue"
+    renew_at: float = 0.66
+
+    def serves(self, api: str) -> bool:
+        """Whether its credential is worth something at this API."""
+        return not self.apis or api in self.apis
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where one login asks for its tokens; None where the broker has no such address.
+
+    `refresh_url` is only there where refreshing has an address of its own. `authorize_fields` are sent along to
+    `authorize_url`.
+    """
+
+    token_url: str | None = None
+    refresh_url: str | None = None
+    authorize_url: str | None = None
+    revoke_url: str | None = None
+    login_page: str | None = None
+    authorize_fields: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
     """One set of a broker's hosts. All times are in seconds.
 
-    `api_hosts` are the hosts that a token answer may name; `api_server` is the API's address where answers name none.
+    `logins`: each login that this environment has, with its endpoints; `defaults`: those of logins that name no others.
+    `api_hosts` are the hosts that a bearer may be sent to; `api_servers` the address of each API, missing where token
+    answers name it.
     `private_hosts` are names that may lead to private addresses; an address that is written out needs no such leave.
     `min_life`, `renew_cooldown` and `max_rotations_per_day` (0: no limit) bound how often a token is renewed.
     """
 
     name: str
-    token_url: str
+    logins: Mapping[str, Endpoints] = field(default_factory=dict)
+    defaults: Endpoints = Endpoints()
     api_hosts: tuple[HostPattern, ...] = ()
-    authorize_url: str | None = None
-    revoke_url: str | None = None
-    login_page: str | None = None
-    api_server: Origin | None = None
+    api_servers: Mapping[str, Origin] = field(default_factory=dict)
     ca_file: str | None = None
     min_life: float = 60.0
     renew_cooldown: float = 120.0
     max_rotations_per_day: int = 200
     private_hosts: frozenset[str] = frozenset()
 
+    def endpoints(self, login: Login) -> Endpoints:
+        """Where `login` asks for its tokens; `LookupError` if this environment does not have it."""
+        return self.logins[login.name]
+
 
 @dataclass(frozen=True, slots=True)
 class AnswerRule:
     """A kind of answer. Every part that is given must hold; a rule without parts holds for nothing.
 
-    `text` is the whole body, stripped; `contains` a part of it; `json` are members of a JSON object at its top level.
+    `text` is the whole body, stripped; `contains` a part of it; `json` are members of a JSON object at its top level,
+    or below it, with dots between the names (`fault.detail.errorcode`).
     """
 
     status: int | None = None
@@ -63,10 +152,22 @@ class AnswerRule:
         except (ValueError, RecursionError):
             return False
         # Documented as text, sent as a number: `"code": "1017"` and `"code": 1017` are the same.
-        return isinstance(found, dict) and all(
-            key in found and not isinstance(found[key], bool) and str(found[key]) == str(value)
+        return all(
+            isinstance(member := _member(found, key), str | int)
+            and not isinstance(member, bool)
+            and str(member) == str(value)
             for key, value in self.json
         )
+
+
+def _member(found: object, key: str) -> object:
+    """The member of that name, or what its dots lead to; None if there is nothing."""
+    if not isinstance(found, dict):
+        return None
+    if key in found:
+        return found[key]
+    first, dot, rest = key.partition(".")
+    return _member(found.get(first), rest) if dot else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +175,21 @@ class Rate:
     """How many calls of a category the broker allows; None where it does not say."""
 
     per_second: float | None = None
+    per_minute: float | None = None
     per_hour: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """One of a broker's APIs: a host of its own, and the calls that it takes."""
+
+    name: str
+    table: ScopeTable
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """The scopes that any of its calls needs."""
+        return frozenset(row.scope for row in self.table.rows if not row.deny)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +197,15 @@ class Broker:
     """A definition: everything that differs between brokers.
 
     - `scopes`: the broker's names for groups of calls, each with a description for people;
-    - `kills_old_token`: a refresh ends the old access token at once; `refresh_token_life` and `expires_in` (for answers
-      that name none) are in seconds;
+    - `apis` and `logins`: the first of each is the default;
+    - `api_server_in_answer`: token answers name the API's address; else only the definition does;
+    - `kills_old_token`: a refresh ends the old access token at once;
     - `dead_token`, `misconfigured`, `try_later`: what answers of the token endpoint mean;
     - `token_refused` (renew, then repeat) and `header_missing` (our own mistake): what answers of the API mean;
     - `refusal_proves_nonexecution`: a call that got `token_refused` was certainly not carried out;
     - `emulated_token_path`: where a client that refreshes by itself asks us, below the mount;
+    - `partner_oauth`: the rows by which a partner handles the OAuth of its own users: `client`, `token`, `authorize`,
+      `revoke` → a row's id;
     - `add_headers`: request headers that pass besides the usual ones, in lower case.
     """
 
@@ -95,11 +213,10 @@ class Broker:
     title: str
     scopes: Mapping[str, str]
     environments: Mapping[str, Environment]
-    table: ScopeTable
-    refresh_token_life: float
-    login: Login = "paste"
+    apis: Mapping[str, Api]
+    logins: Mapping[str, Login]
+    api_server_in_answer: bool = False
     kills_old_token: bool = False
-    expires_in: float = 300.0
     dead_token: tuple[AnswerRule, ...] = ()
     misconfigured: tuple[AnswerRule, ...] = ()
     try_later: tuple[AnswerRule, ...] = ()
@@ -108,5 +225,14 @@ class Broker:
     refusal_proves_nonexecution: bool = False
     rate_limits: Mapping[str, Rate] = field(default_factory=dict)
     emulated_token_path: str | None = None
+    partner_oauth: Mapping[str, str] = field(default_factory=dict)
     add_headers: tuple[str, ...] = ()
     user_agent: str | None = None
+
+    def api(self, name: str | None = None) -> Api:
+        """The API of that name, without one the default. `LookupError` if there is none."""
+        return self.apis[name if name is not None else next(iter(self.apis))]
+
+    def login(self, name: str | None = None) -> Login:
+        """The login of that name, without one the default. `LookupError` if there is none."""
+        return self.logins[name if name is not None else next(iter(self.logins))]

@@ -23,6 +23,8 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "scopes": ("scopes", "scopes", "What a mount's scopes allow, and why a call is refused."),
     "clients": ("clients", "clients", "Make, list and remove client keys."),
     "revoke": ("login", "revoke", "Give an authorization up, at the broker and here."),
+    "oauth": ("oauth", "oauth", "OAuth applications of a broker partner's users: tokens for their accounts."),
+    "run": ("run", "run", "Run a program against bearerd, with a client key that ends with it."),
     "env": ("env", "env", "Variables or a token file that point a program here."),
     "config": ("config", "config", "Check and show the configuration, or its schema for editors."),
     "reload": ("config", "reload", "Make a running server read its configuration again."),
@@ -39,8 +41,8 @@ One local address for your brokers, with fresh tokens and only the calls you all
 
 First steps:  bearerd init  →  bearerd login questrade  →  bearerd serve          Offline: bearerd demo
 
-Run:      serve · env (print what a program needs to call here)
-Accounts: login · status (brokers, tokens, clients; what to do next) · revoke
+Run:      serve · run -- CMD (a program with its SDKs pointed here) · env (print what it needs)
+Accounts: login · status (brokers, tokens, clients; what to do next) · revoke · oauth
 Access:   scopes check|list · clients add|list|remove
 Operate:  config check|show|schema · reload · healthcheck · wait · rekey · simulate · demo
 

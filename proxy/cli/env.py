@@ -2,12 +2,14 @@
 
 import asyncio
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from proxy.cli.envfiles import FORMATS, Access, variables
+from proxy.cli.envfiles import FORMATS, Access
+from proxy.cli.environment import DUMMY, Mounted, chosen, mounted, variables
 from proxy.cli.exits import Exit, Stop
 from proxy.cli.invocation import Command, Invocation, ask_hidden, current, interactive
 
@@ -16,11 +18,10 @@ if TYPE_CHECKING:
     from proxy.settings import Settings
 
 KEY = "BEARERD_KEY"
-DUMMY = "local"  # what programs send where `clients: none` lets everybody in
 
 
 @click.command(cls=Command)
-@click.argument("mount")
+@click.argument("mounts", metavar="[MOUNT]...", nargs=-1)
 @click.option(
     "--format", "form", type=click.Choice(list(FORMATS)), default="sh", help="Shell, or the library it is for."
 )
@@ -28,37 +29,64 @@ DUMMY = "local"  # what programs send where `clients: none` lets everybody in
 @click.option("--key-stdin", is_flag=True, help="Read the client key from stdin.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write a file, mode 0600.")
 @click.option("--yes", is_flag=True, help="Replace the file if there is one.")
-def env(mount: str, form: str, client: str | None, output: Path | None, *, key_stdin: bool, yes: bool) -> None:
-    """Print what a program needs to call MOUNT through bearerd: variables, or the token file of a library.
+def env(
+    mounts: tuple[str, ...], form: str, client: str | None, output: Path | None, *, key_stdin: bool, yes: bool
+) -> None:
+    """Print what a program needs to call through bearerd: the variables that SDKs read, or the token file of a library.
 
+    Without MOUNT for all brokers; with it for the brokers of these mounts, and for these where a broker has several.
     The client key comes from $BEARERD_KEY, from stdin (--key-stdin), or is made new (--client); no broker token is
-    ever printed.
+    ever printed. `bearerd run -- CMD` does the same for one program, with a key that ends with it.
     """
     invocation = current()
     settings = invocation.settings()
-    wanted = settings.config.mounts.get(mount)
-    if wanted is None:
-        raise Stop(f"there is no mount '{mount}'; known: {', '.join(settings.config.mounts) or 'none'}")
-    chosen = FORMATS[form]
-    if chosen.brokers and wanted.broker not in chosen.brokers:
-        raise click.UsageError(f"{form} is a library for {', '.join(chosen.brokers)}; {mount} is {wanted.broker}.")
+    check_names(settings, mounts)
     output = output.expanduser() if output is not None else None  # as in --output=~/file, which shells leave alone
     if output is not None and output.exists() and not yes:
         raise Stop(f"{output} exists already; it is left as it is", fix="repeat the command with --yes")
-    url = address(invocation, settings.config)
+    url, roots = places(invocation, settings.config)
+    found = chosen(mounted(settings, url, roots), mounts)
+    one = _fitting(form, found)
     key = client_key(invocation, settings, client, from_stdin=key_stdin)
-    access = Access(url, f"{url}/{mount}", wanted.broker, key)
+    forget = {mount.broker for mount in found}
+    access = Access(variables(url, found, key=key, client=client or DUMMY, forget=forget), one.url, key)
     if invocation.as_json:
-        invocation.data({"mount": mount, "url": access.mount_url, "variables": variables(access)})
-        return
-    text = chosen.render(access)
+        values, unset = dict(access.variables.values), list(access.variables.unset)
+        places_of = {"mount": one.name, "url": one.url, "mounts": [mount.name for mount in found]}
+        invocation.data(places_of | {"variables": values, "unset": unset})
+    else:
+        _give(invocation, form, FORMATS[form].render(access), output)
+
+
+def _give(invocation: Invocation, form: str, text: str, output: Path | None) -> None:
     if output is not None:
         _write(output, text)
         invocation.say(f"Wrote {output} (mode 0600).")
         return
     click.echo(text, nl=False)
-    if chosen.file and sys.stdout.isatty():
-        invocation.say(f"# {form} looks for it in {chosen.file}; to write it: --output {chosen.file}")
+    file = FORMATS[form].file
+    if file and sys.stdout.isatty():
+        invocation.say(f"# {form} looks for it in {file}; to write it: --output {file}")
+
+
+def check_names(settings: "Settings", names: Iterable[str]) -> None:
+    """Raise `Stop` for the first that is no mount, and if there is none at all."""
+    known = settings.config.mounts
+    for name in names:
+        if name not in known:
+            raise Stop(f"there is no mount '{name}'; known: {', '.join(known) or 'none'}")
+    if not known:
+        raise Stop("the configuration has no mount to call", Exit.CONFIG, "add one under `mounts:`")
+
+
+def _fitting(form: str, found: list[Mounted]) -> Mounted:
+    """The mount that a token file is for."""
+    wanted = FORMATS[form].brokers
+    for mount in found:
+        if not wanted or mount.broker in wanted:
+            return mount
+    mounts = ", ".join(f"{mount.name} is {mount.broker}" for mount in found)
+    raise click.UsageError(f"{form} is a library for {', '.join(wanted)}; {mounts}.")
 
 
 def _write(path: Path, text: str) -> None:
@@ -68,8 +96,11 @@ def _write(path: Path, text: str) -> None:
     write_private(path, text.encode(), replace=True)
 
 
-def address(invocation: Invocation, config: "Config") -> str:
-    """Where clients call: as configured, and for port 0 as the running server says. Raises `Stop`, `ServerGone`."""
+def places(invocation: Invocation, config: "Config") -> tuple[str, dict[str, str]]:
+    """Where clients call, and mount → address for mounts with a port of their own.
+
+    As configured; where that leaves a port open, as the running server says. Raises `Stop`, `ServerGone`.
+    """
     from proxy.cli.server import ask
     from proxy.config import Tcp
 
@@ -77,9 +108,19 @@ def address(invocation: Invocation, config: "Config") -> str:
     if not tcp:
         raise Stop("bearerd listens on a Unix socket only; these programs need `listen: 127.0.0.1:PORT`", Exit.CONFIG)
     first = tcp[0]
-    if first.port == 0:
-        return str(asyncio.run(ask(invocation, "status"))["url"])
-    return f"http://{Tcp('127.0.0.1', first.port) if first.everywhere else first}"
+    ports = {name: mount.port for name, mount in config.mounts.items() if mount.port is not None}
+    if 0 in (first.port, *ports.values()):
+        status = asyncio.run(ask(invocation, "status"))
+        return here(status["url"]), {
+            mount["name"]: here(mount["root_url"]) for mount in status["mounts"] if mount["root_url"] is not None
+        }
+    roots = {name: here(f"http://{Tcp(first.host, port)}") for name, port in ports.items()}
+    return here(f"http://{first}"), roots
+
+
+def here(url: str) -> str:
+    """How programs on this machine write the address of a server that listens everywhere."""
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 def client_key(invocation: Invocation, settings: "Settings", client: str | None, *, from_stdin: bool) -> str:

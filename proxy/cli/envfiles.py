@@ -1,4 +1,4 @@
-"""What `bearerd env` prints: variables for a shell, or the token file that a Questrade library reads.
+"""The forms in which `bearerd env` prints: variables for a shell, or the token file that a Questrade library reads.
 
 The libraries differ in how they join `api_server` and a path, and in what makes them refresh. An expiry far
 ahead keeps a library from sending the client key to Questrade's login host.
@@ -8,6 +8,8 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from proxy.cli.environment import Variables
+
 FAR_AHEAD = 4102444800  # 2100-01-01, Unix time
 FAR_AHEAD_DATE = "2099-12-31 00:00:00"
 LIFE = 1800
@@ -16,11 +18,10 @@ LONGEST_LIFE = 2_000_000_000  # seconds; qt-api adds it to the age of its file
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a program needs: the server's address, the mount's (both without a slash at the end), and a client key."""
+    """What a program needs: variables, and for a token file one mount's address (without a slash at the end)."""
 
-    url: str
+    variables: Variables
     mount_url: str
-    broker: str
     key: str = field(repr=False)
 
 
@@ -33,17 +34,12 @@ class Format:
     brokers: tuple[str, ...] = ()
 
 
-def variables(access: Access) -> dict[str, str]:
-    """Name → value, in the order in which they are printed."""
-    found = {"BEARERD_URL": access.url, "BEARERD_KEY": access.key}
-    if access.broker == "questrade":
-        found |= {"QUESTRADE_API_SERVER": f"{access.mount_url}/", "QUESTRADE_ACCESS_TOKEN": access.key}
-    return found
-
-
-def _lines(form: str, quote: Callable[[str], str]) -> Callable[[Access], str]:
+def _lines(form: str, quote: Callable[[str], str], unset: str) -> Callable[[Access], str]:
     def render(access: Access) -> str:
-        return "".join(form.format(name=name, text=quote(text)) + "\n" for name, text in variables(access).items())
+        values, gone = access.variables.values, access.variables.unset
+        lines = [unset.format(name=name) for name in gone]
+        lines += [form.format(name=name, text=quote(text)) for name, text in values.items()]
+        return "".join(line + "\n" for line in lines)
 
     return render
 
@@ -95,10 +91,13 @@ def _kwess(access: Access) -> str:
 _QUESTRADE = ("questrade",)
 
 FORMATS: Mapping[str, Format] = {
-    "sh": Format(_lines("export {name}={text}", _sh)),
-    "fish": Format(_lines("set -gx {name} {text}", _fish)),
-    "powershell": Format(_lines("$env:{name} = {text}", _powershell)),
-    "dotenv": Format(_lines("{name}={text}", _sh), ".env"),
+    "sh": Format(_lines("export {name}={text}", _sh, "unset {name}")),
+    "fish": Format(_lines("set -gx {name} {text}", _fish, "set -e {name}")),
+    "powershell": Format(
+        _lines("$env:{name} = {text}", _powershell, "Remove-Item -ErrorAction Ignore Env:{name}"),
+    ),
+    # No file of this kind can take a variable away; all libraries take an empty one for none.
+    "dotenv": Format(_lines("{name}={text}", _sh, "{name}="), ".env"),
     "qtrade": Format(_qtrade, "access_token.yml", _QUESTRADE),
     "questrade_api": Format(_questrade_api, "~/.questrade.json", _QUESTRADE),
     "kwess": Format(_kwess, "accessToken.json", _QUESTRADE),

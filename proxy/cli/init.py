@@ -34,13 +34,20 @@ mounts:
   {broker}:
     broker: {broker}
     environment: {environment}
-    # What may pass, in the broker's words; all else is refused. There are:
+{api}    # What may pass, in the broker's words; all else is refused. There are:
 {scopes}
     scopes: [{reading}]
-
+{others}{grants}
 # Who may call, and what. Keys are not kept here: `bearerd clients add NAME` makes one.
 clients:
   {client}: {{{broker}: [{reading}]}}
+"""
+
+OTHERS = "  # Its other APIs are mounts of their own, with the same login. Clients need rights there too.\n"
+GRANTS = """
+# How to log in; the broker's other logins need an application of your own: `bearerd help brokers`.
+grants:
+  {broker}: {{login: {login}}}        # {title}
 """
 
 
@@ -59,7 +66,8 @@ class Made:
 @click.command(cls=Command)
 @click.option("--broker", default="questrade", show_default=True, help="The first mount's broker.")
 @click.option("--environment", help="Which of its environments. Default: live.")
-def init(broker: str, environment: str | None) -> None:
+@click.option("--api", help="Which of its APIs, where it has several. Default: its first.")
+def init(broker: str, environment: str | None, api: str | None) -> None:
     """Write a configuration and a master key, and make a first client key, which is printed this once.
 
     What is there already is left as it is. A new configuration goes to --config, $BEARERD_CONFIG, or
@@ -67,7 +75,7 @@ def init(broker: str, environment: str | None) -> None:
     """
     invocation = current()
     made = Made(place(invocation))
-    write_config(made, broker, environment)
+    write_config(made, broker, environment, api)
     invocation.config = made.config
     settings = invocation.settings()
     asyncio.run(_make_keys(invocation, settings, made))
@@ -84,8 +92,8 @@ def place(invocation: Invocation) -> Path:
     return Path(default_places(invocation.environ)["key"].removeprefix("file:")).with_name("config.yaml")
 
 
-def write_config(made: Made, name: str, environment: str | None) -> None:
-    """The template for one broker, unless there is a file. Raises `Stop` for a broker or environment that isn't."""
+def write_config(made: Made, name: str, environment: str | None, api: str | None) -> None:
+    """The template for one broker, unless there is a file. A usage error for a name that isn't."""
     from proxy.brokers import builtin, builtin_names
     from proxy.config import did_you_mean
     from proxy.store.files import write_private
@@ -99,21 +107,54 @@ def write_config(made: Made, name: str, environment: str | None) -> None:
     chosen = environment or ("live" if "live" in broker.environments else next(iter(broker.environments)))
     if chosen not in broker.environments:
         raise click.UsageError(f"{broker.title} has no environment '{chosen}'; known: {', '.join(broker.environments)}")
+    known = served(broker, chosen)
+    if api is not None and api not in known:
+        raise click.UsageError(f"{broker.title}'s {chosen} has no API '{api}'; known: {', '.join(known)}")
     made.config.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_private(made.config, configuration(broker, chosen).encode())
+    write_private(made.config, configuration(broker, chosen, api or known[0]).encode())
     made.done.append(f"wrote {home_short(str(made.config))}: {broker.title}, {chosen}, reading only")
 
 
-def configuration(broker: "Broker", environment: str) -> str:
-    """The text of a small configuration that allows what changes nothing."""
-    changing = {row.scope for row in broker.table.rows if row.mutating}
+def served(broker: "Broker", environment: str) -> list[str]:
+    """The APIs that this environment has."""
+    servers = broker.environments[environment].api_servers
+    return [name for name in broker.apis if broker.api_server_in_answer or name in servers]
+
+
+def configuration(broker: "Broker", environment: str, api: str) -> str:
+    """The text of a small configuration that allows what changes nothing.
+
+    Its login is the first one that needs no application of one's own, if there is one.
+    """
+    offered = {scope: meaning for scope, meaning in broker.scopes.items() if scope in broker.api(api).scopes}
+    logins = [broker.login(name) for name in broker.environments[environment].logins]
+    fitting = [login for login in logins if login.serves(api)]
+    ready = [login for login in fitting if login.kind in ("refresh-token", "secret") and login.client_auth == "none"]
+    login = (ready or fitting)[0]
+    others = [name for name in served(broker, environment) if name != api and login.serves(name)]
     return TEMPLATE.format(
         broker=broker.name,
         environment=environment,
-        scopes="\n".join(f"    #   {scope}: {meaning}" for scope, meaning in broker.scopes.items()),
-        reading=", ".join(scope for scope in broker.scopes if scope not in changing),
+        api="" if api == broker.api().name else f"    api: {api}\n",
+        scopes="\n".join(f"    #   {scope}: {meaning}" for scope, meaning in offered.items()),
+        reading=", ".join(_reading(broker, api)),
+        others=OTHERS * bool(others) + "".join(_other(broker, environment, name) for name in others),
+        grants="" if login == fitting[0] else GRANTS.format(broker=broker.name, login=login.name, title=login.title),
         client=CLIENT,
     )
+
+
+def _reading(broker: "Broker", api: str) -> list[str]:
+    """The scopes all of whose calls change nothing."""
+    found = broker.api(api)
+    changing = {row.scope for row in found.table.rows if row.mutating}
+    return [scope for scope in broker.scopes if scope in found.scopes and scope not in changing]
+
+
+def _other(broker: "Broker", environment: str, api: str) -> str:
+    """A mount for another API with the same login, ready to be put in force."""
+    keys = f"broker: {broker.name}, environment: {environment}, api: {api}, grant: {broker.name}"
+    return f"  #{broker.name}-{api}: {{{keys}, scopes: [{', '.join(_reading(broker, api))}]}}\n"
 
 
 async def _make_keys(invocation: Invocation, settings: "Settings", made: Made) -> None:

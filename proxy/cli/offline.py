@@ -1,13 +1,16 @@
 """What an operator asks for while no server runs: done here, on the store itself, under its lock."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 from proxy.app import App
-from proxy.cli.invocation import Invocation
+from proxy.cli.invocation import Invocation, ask_hidden
+from proxy.config import Tcp
+from proxy.console.server import place_of as console_place
 from proxy.custody import Custody
 from proxy.settings import Settings
 from proxy.store import StoreLocked
@@ -23,6 +26,14 @@ class Offline(App):
     async def start(self) -> None:
         """Keepers only, and no pause after it: a login is under way before an overdue renewal of the old token is."""
         self.keepers = await self.new_keepers(self.settings)
+
+    @property
+    def console_address(self) -> str | None:
+        """Where the console will be when a server runs; None if nobody can know."""
+        for address in self.settings.config.console:
+            if isinstance(address, Tcp) and address.port:
+                return console_place(address)
+        return None
 
 
 async def carry_out(
@@ -55,7 +66,10 @@ async def opened(invocation: Invocation, settings: Settings, superseded: Superse
     custody: Custody | None = None
     while custody is None:
         # A copy: reading a key takes it out of the environment, and it may be needed once more.
-        source = replace(invocation.source(settings.config), environ=dict(invocation.environ))
+        source = invocation.source(settings.config)
+        # Asked once: a login opens the custody twice, and meanwhile what is typed is for the login.
+        prompt = _ask_once if source.prompt is not None else None
+        source = replace(source, environ=dict(invocation.environ), prompt=prompt)
         try:
             custody = await Custody.open(settings.config, source)
         except StoreLocked:
@@ -71,7 +85,14 @@ async def opened(invocation: Invocation, settings: Settings, superseded: Superse
             await custody.close()
 
 
+@functools.cache
+def _ask_once(question: str) -> str:
+    return ask_hidden(question)
+
+
 def _only(settings: Settings, mount: str | None) -> Settings:
     """The same settings with one mount or none: other grants shall not renew themselves meanwhile."""
     mounts = {name: each for name, each in settings.config.mounts.items() if name == mount}
-    return replace(settings, config=settings.config.model_copy(update={"mounts": mounts}))
+    config = settings.config.model_copy(update={"mounts": mounts})
+    grants = {name: grant for name, grant in settings.grants.items() if name in map(settings.config.grant_of, mounts)}
+    return replace(settings, config=config, grants=grants)

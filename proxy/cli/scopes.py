@@ -1,7 +1,7 @@
 """`bearerd scopes`: what may pass, and why something may not. It decides with the functions that the server uses."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from proxy.settings import Settings
 
 
+NO_SCOPE = "no scope opens it: the broker documents none for it"
+
+
 @click.group(cls=Group)
 def scopes() -> None:
     """What a mount's scopes allow, and why a call is refused."""
@@ -27,32 +30,37 @@ def scopes() -> None:
 @click.argument("mount")
 @click.option("--client", metavar="NAME", help="As this client sees it.")
 def list_(mount: str, client: str | None) -> None:
-    """List every kind of call of MOUNT's broker, by scope, and whether it is allowed."""
+    """List every kind of call of MOUNT's API, by scope, and whether it is allowed."""
     invocation = current()
     settings = invocation.settings()
     wanted = settings.config.mounts.get(mount)
     if wanted is None:
         raise Stop(f"there is no mount '{mount}'; known: {', '.join(settings.config.mounts) or 'none'}")
     caller = client_called(settings.config, client)
-    broker = settings.brokers[wanted.broker]
-    given = [scope for scope in broker.scopes if not _lacking(caller, mount, wanted.scopes, scope)]
+    api = settings.api_of(mount)
+    offered = {name: text for name, text in settings.brokers[wanted.broker].scopes.items() if name in api.scopes}
+    given = [scope for scope in offered if not _lacking(caller, mount, wanted.scopes, scope)]
+    rows = api.table.rows
     if invocation.as_json:
-        rows = [_row_data(row, allowed=row.scope in given) for row in broker.table.rows]
-        invocation.data({"mount": mount, "client": client, "scopes": given, "rows": rows})
+        data = [_row_data(row, allowed=row.scope in given) for row in rows]
+        invocation.data({"mount": mount, "api": api.name, "client": client, "scopes": given, "rows": data})
         return
     style = Style.of(invocation, sys.stdout)
-    for scope, meaning in broker.scopes.items():
+    for scope, meaning in offered.items():
         mark = GOOD if scope in given else BAD
         click.echo(f"{style.paint(mark, mark)} {scope}: {meaning}", color=style.colored)
-        click.echo(table(list(_listed(broker.table.rows, scope)), style))
+        click.echo(table([_listed(row) for row in rows if row.scope == scope], style))
+    if denied := [_listed(row) for row in rows if row.deny]:
+        click.echo(f"{style.paint(BAD, BAD)} {NO_SCOPE}", color=style.colored)
+        click.echo(table(denied, style))
 
 
-def _listed(rows: tuple["Row", ...], scope: str) -> Iterator[tuple[str, ...]]:
-    for row in rows:
-        if row.scope == scope:
-            notes = [f"{name}={value}" for name, value in row.when_query]
-            notes += ["changes something"] * row.mutating + ["stream"] * row.streaming
-            yield " ", row.method, row.path, ", ".join(notes)
+def _listed(row: "Row") -> tuple[str, ...]:
+    notes = [f"{name}={value}" for name, value in row.when_query]
+    notes += ["changes something"] * row.mutating + ["stream"] * row.streaming + ["WebSocket"] * row.websocket
+    notes += [f"sent as {row.sent_prefix[1]}/…"] if row.sent_prefix else []
+    notes += [f"{name} is filled in here" for name in row.fills]
+    return " ", row.method, row.path, ", ".join(notes)
 
 
 def _row_data(row: "Row", *, allowed: bool) -> dict[str, Any]:
@@ -60,10 +68,12 @@ def _row_data(row: "Row", *, allowed: bool) -> dict[str, Any]:
         "id": row.id,
         "method": row.method,
         "path": row.path,
-        "scope": row.scope,
+        "scope": row.scope or None,
         "allowed": allowed,
+        "denied": row.deny,
         "mutating": row.mutating,
         "streaming": row.streaming,
+        "websocket": row.websocket,
         "query": dict(row.when_query),
     }
 
@@ -121,14 +131,19 @@ def judge(settings: "Settings", method: str, path: str, client: "Client | None")
     if emulation.concerns(broker, method, wanted):
         reason = "bearerd answers this itself, with the client key; nothing is sent"
         return Verdict(allowed=True, reason=reason, mount=wanted.mount, row=emulation.ROW)
-    match = broker.table.match(method, wanted)
+    match = settings.api_of(wanted.mount).table.match(method, wanted)
     if isinstance(match, Denied):
         return Verdict(allowed=False, reason=match.reason, mount=wanted.mount)
-    lacking = _lacking(client, wanted.mount, mount.scopes, match.row.scope)
-    reason = _why(settings.config, wanted.mount, match.row.scope, client)
-    if match.row.body_without:
-        reason += f"; its JSON body must not hold {', '.join(match.row.body_without)}"
-    return Verdict(not lacking, reason, wanted.mount, match.row.scope, match.row.path)
+    row = match.row
+    if row.deny:
+        return Verdict(allowed=False, reason=NO_SCOPE, mount=wanted.mount, row=row.path)
+    lacking = _lacking(client, wanted.mount, mount.scopes, row.scope)
+    reason = _why(settings.config, wanted.mount, row.scope, client)
+    if row.body_without:
+        reason += f"; its JSON body must not hold {', '.join(row.body_without)}"
+    if row.websocket:
+        reason += "; it opens a WebSocket, and those are not relayed yet"
+    return Verdict(not (lacking or row.websocket), reason, wanted.mount, row.scope, row.path)
 
 
 def _why(config: "Config", mount: str, scope: str, client: "Client | None") -> str:

@@ -59,13 +59,16 @@ def render(found: Mapping[str, Any], style: Style, *, verbose: bool = False) -> 
     if clients := _clients(found):
         yield table([("", "CLIENT", "KEYS", "RIGHTS"), *clients], style)
     if verbose:
-        yield from (f"  {mount['name']}: {mount['url']} → {mount['api_host']}" for mount in found["mounts"])
+        yield from (
+            f"  {mount['name']}: {mount['url']} → {mount['api_host']}{_login(mount)}" for mount in found["mounts"]
+        )
     for mark, line in problems(found):
         yield f"  {style.paint(mark, mark)} {line}"
 
 
 def _row(mount: Mapping[str, Any], now: float) -> tuple[str, ...]:
-    mark = GOOD if mount["usable"] and not mount["reason"] else NOTE if mount["usable"] else BAD
+    well = not (mount["reason"] or mount["warning"] or mount["missing"])
+    mark = GOOD if mount["usable"] and well else NOTE if mount["usable"] else BAD
     last = ago(mount["last_call"], now)
     return (
         mark,
@@ -78,15 +81,23 @@ def _row(mount: Mapping[str, Any], now: float) -> tuple[str, ...]:
     )
 
 
+def _login(mount: Mapping[str, Any]) -> str:
+    """How the grant was logged in, and with which scopes, if the broker said so."""
+    granted = f", granted: {' '.join(mount['granted'])}" if mount["granted"] else ""
+    return f" (login {mount['login']}{granted})"
+
+
 def token_state(mount: Mapping[str, Any], now: float) -> str:
-    """`fresh, refreshes in 24m`, `login needed since 2026-11-21 09:14 EST`, …"""
+    """`fresh, refreshes in 24m`, `fresh, ends in 3h12m`, `login needed since 2026-11-21 09:14 EST`, …"""
     if mount["state"] == "none":
         return "login needed"
     if mount["state"] == "needs-login":
         return f"login needed since {clock_time(mount['since'])}"
-    if mount["next_renewal"] is None:
-        return str(mount["state"])
-    return f"{mount['state']}, refreshes in {span(mount['next_renewal'] - now)}"
+    if mount["next_renewal"] is not None:
+        return f"{mount['state']}, refreshes in {span(mount['next_renewal'] - now)}"
+    if mount["ends"] is not None:
+        return f"{mount['state']}, ends in {span(mount['ends'] - now)}"
+    return str(mount["state"])
 
 
 def _clients(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -112,12 +123,18 @@ def problems(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What is wrong, each with the command that helps."""
     seen = set()
     for mount in found["mounts"]:
-        if mount["grant"] in seen or not (mount["reason"] or mount["fix"]):
+        if mount["grant"] in seen:
             continue
         seen.add(mount["grant"])
-        fix = f" To fix: {mount['fix']}" if mount["fix"] else ""
-        reason = str(mount["reason"] or mount["state"]).rstrip(".")
-        yield (NOTE if mount["usable"] else BAD), f"{mount['name']}: {reason}.{fix}"
+        if mount["reason"] or mount["fix"]:
+            fix = f" To fix: {mount['fix']}" if mount["fix"] else ""
+            reason = str(mount["reason"] or mount["state"]).rstrip(".")
+            yield (NOTE if mount["usable"] else BAD), f"{mount['name']}: {reason}.{fix}"
+        if mount["warning"]:  # it names the command itself
+            yield NOTE, f"{mount['name']}: {mount['warning']}"
+        if mount["missing"]:
+            lacks = f"the login lacks the scope {', '.join(mount['missing'])}"
+            yield NOTE, f"{mount['name']}: {lacks}. To fix: bearerd login {mount['grant']}"
     for client in found["clients"]:
         if not client["keys"]:
             yield NOTE, f"client {client['name']} has no key. To make one: bearerd clients add {client['name']}"

@@ -40,8 +40,13 @@ store:
     bearerd clients list
     bearerd clients remove notebook   # all its keys are refused from then on
 
-The key is taken as `Authorization: Bearer`, as the password of Basic, as `X-Api-Key`, and as the refresh token at
-`/questrade/oauth2/token`, which bearerd answers itself. It never reaches the broker. A client may have several keys.
+A program can have a key that ends with it, with the variables that SDKs read pointed at bearerd:
+
+    bearerd run --client notebook -- python bot.py
+
+The key is taken as `Authorization: Bearer`, as user or password of Basic, as `APCA-API-SECRET-KEY`, as `X-Api-Key`, and
+as the refresh token at `/questrade/oauth2/token`, which bearerd answers itself. It never reaches the broker. A client
+may have several keys.
 
 `clients: none`, on a loopback or Unix listener only, lets any program on this machine call.
 """
@@ -49,8 +54,12 @@ The key is taken as `Authorization: Bearer`, as the password of Basic, as `X-Api
 BROKERS = """\
 # Brokers
 
-A broker is a definition, as data: hosts, token endpoint, scopes, rows. `brokers:` in the configuration extends one that
-comes with bearerd, or defines one of your own:
+A broker is a definition, as data: hosts, logins, scopes, rows. `brokers:` in the configuration extends one that comes
+with bearerd, or defines one of your own. `bearerd config check` reports every mistake.
+
+## Extend one
+
+Environments and rows can be added, and the scopes and types that new rows need. Nothing else of it changes.
 
     brokers:
       questrade:
@@ -59,10 +68,38 @@ comes with bearerd, or defines one of your own:
         rows:
           - {id: my_call, method: GET, path: "/v1/accounts/{account}/mine", scope: read_acc}
 
-A token is sent only to the hosts of `api_hosts`, over verified TLS; `ca_file` adds trust and takes no check away. A
-name that leads to a private address is refused unless `private_hosts` lists it; `localhost` and written-out addresses
-say it themselves.
-`#` in a host stands for one digit, `*` may stand for the port. Nothing else is a wildcard.
+## Bring your own
+
+    brokers:
+      desk:
+        title: My Desk
+        scopes: {read: Read accounts, trade: Place and cancel orders}
+        logins:
+          token: {kind: secret}
+        environments:
+          live: {api_server: "https://api.desk.example"}
+        params: {account: "[0-9]{8}"}
+        rows:
+          - {id: accounts, method: GET, path: /v1/accounts, scope: read}
+          - {id: order_new, method: POST, path: "/v1/accounts/{account}/orders", scope: trade, mutating: true}
+
+- A login is of a kind: `secret` (a plain token or key pair), `refresh-token`, `code` (in the browser) or
+  `client-credentials`. All but the first need a `token_url` in the environment, `code` an `authorize_url` too, and the
+  definition then needs `dead_token` rules.
+- `placement` says where the credential goes: `bearer`, `basic`, `{headers: [NAME, NAME]}` or `{query: NAME}`.
+- A row is one kind of call with exactly one scope. What no row takes is refused. Mark calls that change something
+  `mutating`.
+- A broker with several APIs has `apis: {NAME: {rows: [...]}}` and `api_servers: {NAME: https://...}` instead.
+
+docs/brokers.md explains every key and what a wrong one costs; examples/schwab.yaml is a whole broker with OAuth, and
+`bearerd simulate --file examples/schwab-simulator.yaml` one to practise against.
+
+## Hosts
+
+A credential is sent only to the hosts of `api_hosts`, `api_server` and `api_servers`, over verified TLS; `ca_file` adds
+trust and takes no check away. A name that leads to a private address is refused unless `private_hosts` lists it;
+`localhost` and written-out addresses say it themselves. `#` in a host stands for one digit, `*` may stand for the port.
+Nothing else is a wildcard.
 """
 
 # What is read besides the configuration's own keys.
@@ -70,7 +107,8 @@ OTHERS: Mapping[str, str] = {
     "BEARERD_CONFIG": "the configuration file",
     "BEARERD_KEY": "a client key, for `bearerd env` and for your own programs",
     "BEARERD_URL": "bearerd's address, for your own programs",
-    "BEARERD_LOGIN_TOKEN, BEARERD_LOGIN_TOKEN_FILE": "the refresh token for `bearerd login`",
+    "BEARERD_LOGIN_TOKEN, BEARERD_LOGIN_TOKEN_FILE": "the refresh token or secret for `bearerd login`",
+    "BEARERD_LOGIN_ANSWER, BEARERD_LOGIN_ANSWER_FILE": "the address for `bearerd login --complete`",
     "BEARERD_PASSPHRASE, BEARERD_PASSPHRASE_FILE": "for `key: passphrase`",
     "BEARERD_CONSOLE_TOKEN_FILE": "a token that opens the console as often as one likes",
     "XDG_CONFIG_HOME, XDG_STATE_HOME": "where configuration and state live",

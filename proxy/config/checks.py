@@ -82,9 +82,12 @@ def _grants(merged: Merged) -> Iterator[Problem]:
 
 def _secrets(merged: Merged) -> Iterator[Problem]:
     for grant, section in _sections(merged.data.get("grants")):
-        if None not in (section.get("client_secret"), section.get("client_secret_file")):
-            path: Path = ("grants", grant, "client_secret_file")
-            yield merged.problem(path, "client_secret is given too", "remove one of the two", at_key=True)
+        apps = ((("grants", grant, "apps", name), app) for name, app in _sections(section.get("apps")))
+        places: list[tuple[Path, dict[str, Any]]] = [(("grants", grant), section), *apps]
+        for path, described in places:
+            if None not in (described.get("client_secret"), described.get("client_secret_file")):
+                message = "client_secret is given too"
+                yield merged.problem((*path, "client_secret_file"), message, "remove one of the two", at_key=True)
 
 
 def _listeners(merged: Merged) -> Iterator[tuple[Path, Address]]:

@@ -84,12 +84,15 @@ class Document:
         return Document(self.name, data, (), (*self.prefix, *path), self._spots, self._lines)
 
 
-def parse_yaml(text: str, name: str) -> Document:
-    """Read `text`; never raises. `name` is how messages call the file."""
+def parse_yaml(text: str, name: str, *, ours: bool = False) -> Document:
+    """Read `text`; never raises. `name` is how messages call the file.
+
+    `ours`: the file comes with bearerd, so that libyaml may read it, which is quicker and words its errors differently.
+    """
     lines = tuple(text.splitlines())
     reader = _Reader(name)
     try:
-        node: Any = _Loader(text, reader).get_single_node()
+        node: Any = (_QUICK if ours else _Loader)(text, reader).get_single_node()
     except yaml.YAMLError as error:
         return Document(name, {}, _syntax_problems(error, text, name), _lines=lines)
     data = None if node is None else reader.take(node, (), None)
@@ -127,7 +130,7 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode):
             return [self.take(item, (*path, index), None) for index, item in enumerate(node.value)]
         # Quoted and block text is text, whatever it looks like.
-        return scalar(node.value) if getattr(node, "style", None) is None else node.value
+        return node.value if getattr(node, "style", None) else scalar(node.value)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -138,7 +141,7 @@ class _Reader:
                 self.add(mark, dotted(path), "a key must be text", "put the list or mapping after the colon")
                 continue
             key: str = key_node.value
-            if key == "<<" and key_node.style is None:
+            if key == "<<" and not key_node.style:
                 self.add(mark, dotted(path), "merge keys are not read here", "write the values out")
             elif key in found:
                 message = f"key '{key}' is given twice (first on line {lines[key]})"
@@ -158,21 +161,22 @@ def scalar(text: str) -> str | int | float | bool | None:
     return float(text) if _DECIMAL.fullmatch(text) else text
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader's grammar only: nodes are built, nothing is constructed from them, and nothing is shared."""
+class _Composer(yaml.composer.Composer):
+    """The grammar only: nodes are built, nothing is constructed from them, and nothing is shared."""
 
-    def __init__(self, text: str, reader: _Reader) -> None:
-        super().__init__(text)
+    def __init__(self, reader: _Reader) -> None:
+        super().__init__()
         self._reader = reader
         self._depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-        mark = _mark(event.start_mark)
-        if self.check_event(yaml.AliasEvent):
-            self.get_event()  # type: ignore[no-untyped-call]
+        event: Any = self.peek_event()  # type: ignore[attr-defined]
+        start, end = event.start_mark, event.end_mark
+        mark = _mark(start)
+        if isinstance(event, yaml.AliasEvent):
+            self.get_event()  # type: ignore[attr-defined]
             self._reader.add(mark, "", "aliases (`*name`) are not read here", "write the value out")
-            return yaml.ScalarNode("tag:yaml.org,2002:null", "", event.start_mark, event.end_mark)
+            return yaml.ScalarNode("", "", start, end)
         if event.anchor is not None:
             self._reader.add(mark, "", "anchors (`&name`) are not read here", "write the value out where it is used")
             event.anchor = None
@@ -180,11 +184,45 @@ class _Loader(yaml.SafeLoader):
             self._reader.add(mark, "", "tags (`!name`) are not read here", "remove the tag")
             event.tag = None
         if self._depth >= _MAX_DEPTH:
-            raise yaml.MarkedYAMLError(problem="nested too deep", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(problem="nested too deep", problem_mark=start)
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
+
+    # What YAML would guess a word to be is of no interest: see `scalar`.
+    def resolve(self, _kind: object, _value: object, _implicit: object) -> str:
+        return ""
+
+    def descend_resolver(self, _node: object, _index: object) -> None: ...
+    def ascend_resolver(self) -> None: ...
+
+
+class _Loader(_Composer, yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser):
+    """Written in Python, with errors that `_SYNTAX` knows."""
+
+    def __init__(self, text: str, reader: _Reader) -> None:
+        yaml.reader.Reader.__init__(self, text)
+        yaml.scanner.Scanner.__init__(self)
+        yaml.parser.Parser.__init__(self)
+        _Composer.__init__(self, reader)
+
+
+def quick(*, libyaml: bool) -> Any:
+    """A loader with libyaml's parser below the same composer, if PyYAML has it."""
+    if not libyaml:
+        return _Loader
+    parser: Any = vars(yaml.cyaml)["CParser"]
+
+    class Quick(_Composer, parser):  # type: ignore[misc]
+        def __init__(self, text: str, reader: _Reader) -> None:
+            parser.__init__(self, text)
+            _Composer.__init__(self, reader)
+
+    return Quick
+
+
+_QUICK = quick(libyaml=yaml.__with_libyaml__)
 
 
 def _mark(mark: Any) -> Mark:

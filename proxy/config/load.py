@@ -15,7 +15,6 @@ from proxy.config.document import Document, parse_yaml
 from proxy.config.merge import Merged, merge
 from proxy.config.problem import ConfigInvalid, Mark, Problem, in_order
 from proxy.config.problem import Path as KeyPath
-from proxy.secret import Secret
 
 _MAX_BYTES = 1 << 20
 _ROUNDS = 8
@@ -84,8 +83,6 @@ def load(path: Path, environ: Mapping[str, str], overrides: Mapping[str, str] | 
         problems += contradictions(merged)
     if draft is not None:
         draft.remember(merged, base)
-        draft, found = _with_secrets(draft)
-        problems += found
     return Loaded(None if problems else draft, in_order(problems), document, draft)
 
 
@@ -151,31 +148,6 @@ def _remove(data: dict[str, Any], path: KeyPath) -> None:
         here = here[step]
     if isinstance(here, dict) and path:
         here.pop(path[-1], None)
-
-
-def _with_secrets(config: Config) -> tuple[Config, list[Problem]]:
-    """The same configuration with every `client_secret_file` read. One newline at its end does not count."""
-    problems: list[Problem] = []
-    grants = dict(config.grants)
-    for name, grant in config.grants.items():
-        if (file := grant.client_secret_file) is None:
-            continue
-        text, fault = _secret_text(file)
-        grants[name] = grant.model_copy(update={"client_secret": Secret(text)})
-        if fault:
-            problems.append(config.problem(("grants", name, "client_secret_file"), *fault))
-    return config.model_copy(update={"grants": grants}), problems
-
-
-def _secret_text(file: Path) -> tuple[str, tuple[str, str] | None]:
-    """The text of a file and, if it cannot be used, what is wrong with it and what to do."""
-    try:
-        if file.stat().st_mode & 0o077:
-            return "", ("the file must be readable by its owner and by nobody else", f"run: chmod 600 {file}")
-        text = file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
-    except (OSError, UnicodeDecodeError):
-        return "", ("the file cannot be read", f"put the secret into {file}")
-    return text, None if text else ("the file is empty", f"put the secret into {file}")
 
 
 def _read(path: Path) -> Document:

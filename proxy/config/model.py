@@ -141,6 +141,13 @@ def _egress_proxy(text: str) -> str:
     return f"http://{url.netloc}"
 
 
+def _redirect_uri(text: str) -> str:
+    # RFC 6749, section 3.1.2: absolute, without a fragment. What browsers follow is printable ASCII.
+    if not re.fullmatch(r"https?://[!-~]{1,2000}", text, re.ASCII) or "#" in text:
+        raise Wrong("is no address that a browser can be sent back to", "write http://127.0.0.1:PORT/callback")
+    return text
+
+
 def _mount_name(name: str) -> str:
     if name in RESERVED_MOUNTS:
         raise Wrong(f"'{name}' is kept for bearerd itself", "choose another name")
@@ -163,6 +170,8 @@ MountName = Annotated[Name, AfterValidator(_mount_name)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Scopes = Annotated[tuple[Text, ...], _LIST, AfterValidator(_unique)]
 File = Annotated[Path, BeforeValidator(_path), _text_schema()]
+SecretText = Annotated[Secret | None, PlainValidator(_secret), _text_schema()]
+RedirectUri = Annotated[str, AfterValidator(_redirect_uri)]
 Rights = Mapping[Name, Mapping[Name, Scopes]]
 Clients = Annotated[
     Annotated[Literal["none"], Tag(OPEN)] | Annotated[Rights, Tag(RIGHTS)],
@@ -182,14 +191,30 @@ class Mount(Section):
     api: Name | None = Field(None, description="Which of the broker's APIs. Default: the one its definition names.")
 
 
+class OAuthApp(Section):
+    """One OAuth application that a broker partner keeps for its own users."""
+
+    client_secret: SecretText = Field(None, description="Its secret. Better kept in a file: client_secret_file.")
+    client_secret_file: File | None = Field(None, description="A file (mode 0600) that holds the secret.")
+    redirect_uri: RedirectUri | None = Field(None, description="Where its users come back to.")
+    scope: Text | None = Field(None, description="What it asks for where a call does not say.")
+
+
 class Grant(Section):
     """What a login needs beyond the broker's definition."""
 
-    client_id: Text | None = Field(None, description="The id of your own OAuth application, where the broker has them.")
-    client_secret: Annotated[Secret | None, PlainValidator(_secret), _text_schema()] = Field(
-        None, description="Its secret. Better kept in a file: client_secret_file."
+    login: Name | None = Field(
+        None, description="Which of the broker's logins. Default: its first one that fits the mounts."
     )
+    client_id: Text | None = Field(None, description="The id of your own OAuth application, where the broker has them.")
+    client_secret: SecretText = Field(None, description="Its secret. Better kept in a file: client_secret_file.")
     client_secret_file: File | None = Field(None, description="A file (mode 0600) that holds the secret.")
+    redirect_uri: RedirectUri | None = Field(
+        None, description="Where the broker sends the browser back to, as registered there. Default: the console's."
+    )
+    apps: Mapping[Text, OAuthApp] = Field(
+        {}, description="client_id → an OAuth application of a broker partner, for calls in its users' names."
+    )
 
 
 class Limits(Section):

@@ -19,10 +19,7 @@ def plain(value: Any) -> Any:
     """Sections, addresses, paths and secrets → dict, list and text. Secrets become `***`, None is left out."""
     if isinstance(value, Section):
         named = ((field.alias or name, getattr(value, name)) for name, field in type(value).model_fields.items())
-        shown = {name: plain(item) for name, item in named if item is not None}
-        if "client_secret_file" in shown:
-            shown.pop("client_secret", None)
-        return shown
+        return {name: plain(item) for name, item in named if item is not None}
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):

@@ -35,11 +35,21 @@ class Pages:
         environment.get_template("frame.html.j2")  # or it would be read when the first page is made
         self.css = (folder / "console.css").read_bytes()
         self._status = environment.get_template("status.html.j2")
+        self._done = environment.get_template("done.html.j2")
+        self._leaving = environment.get_template("leaving.html.j2")
         self._closed = environment.get_template("closed.html.j2")
 
-    def status(self, status: Mapping[str, Any], *, paused: bool = False) -> str:
-        """The status page. `paused` says that it will not come anew by itself."""
-        return self._status.render(status, paused=paused, needs=needs(status))
+    def status(self, status: Mapping[str, Any], *, paused: bool = False, csrf: str = "") -> str:
+        """The status page. `paused` says that it will not come anew by itself; `csrf` goes with each button."""
+        return self._status.render(status, paused=paused, needs=needs(status), csrf=csrf)
+
+    def done(self, grant: str | None, standing: Mapping[str, Any] | None, problem: str) -> str:
+        """What came of a login over the broker's page: a standing as `shown` gives it, or a problem."""
+        return self._done.render(grant=grant, standing=standing, problem=problem)
+
+    def leaving(self, grant: str) -> str:
+        """What stands there for the moment until the broker's page comes."""
+        return self._leaving.render(grant=grant)
 
     def closed(self) -> str:
         """What somebody sees who may not see the status."""
@@ -47,14 +57,23 @@ class Pages:
 
 
 def needs(status: Mapping[str, Any]) -> list[dict[str, str | None]]:
-    """What a person should do: a sentence and the command for each mount that has a fix, then the warnings."""
+    """What a person should do: a sentence and the command for each mount that has a fix, then the warnings.
+
+    `login` is the grant that a button here can log in.
+    """
     grants: dict[str, dict[str, str | None]] = {}
     for mount in status["mounts"]:
-        if mount["fix"]:
+        why = mount["warning"] or mount["reason"]
+        if mount["fix"] or mount["warning"] or mount["missing"]:
             # Mounts that share a grant need one login, not several.
-            what = f"{mount['title']} ({mount['grant']}): {mount['reason'] or mount['state']}"
-            grants.setdefault(mount["grant"], {"what": what, "fix": mount["fix"]})
-    return [*grants.values(), *({"what": warning, "fix": None} for warning in status["warnings"])]
+            lacks = f"the login lacks the scope {', '.join(mount['missing'])}" if mount["missing"] else ""
+            what = f"{mount['title']} ({mount['grant']}): {why or lacks or mount['state']}"
+            fix = mount["fix"] or (
+                None if mount["warning"] else f"bearerd login {mount['grant']}"
+            )  # a warning names it
+            login = mount["grant"] if mount["login_here"] else None
+            grants.setdefault(mount["grant"], {"what": what, "fix": fix, "login": login})
+    return [*grants.values(), *({"what": warning, "fix": None, "login": None} for warning in status["warnings"])]
 
 
 def masked(text: str) -> str:
@@ -71,7 +90,7 @@ def sign(mount: Mapping[str, Any]) -> str:
     """✓ serves and nothing is to be done · ! serves, but see why · ✗ does not serve."""
     if not mount["usable"]:
         return "✗"
-    return "!" if mount["fix"] else "✓"
+    return "!" if mount["fix"] or mount["warning"] or mount["missing"] else "✓"
 
 
 FILTERS = {"masked": masked, "redacted": logs.redact, "span": span, "clock": clock_time, "iso": iso, "sign": sign}

@@ -2,7 +2,8 @@
 
 Health and metrics are open to every program that reaches the listener and hold no secret. The page wants the token of
 the printed address once; it is swapped for a cookie whose `Path` is a random prefix of this start, because cookies
-ignore ports: under `/` every other local server would be sent ours.
+ignore ports: under `/` every other local server would be sent ours. A broker's redirect after a login arrives without
+either (`callback.py`).
 """
 
 import asyncio
@@ -11,19 +12,26 @@ import secrets
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from proxy.admin import NotPossible
 from proxy.config import Address, Tcp
+from proxy.console.callback import PATH as CALLBACK
+from proxy.console.callback import Callback, Outcome
 from proxy.console.page import Pages
 from proxy.errors import Refusal, render
 from proxy.gate import browser
 from proxy.listener import Listener, open_listener
 from proxy.metrics import CONTENT_TYPE as METRICS
 from proxy.secret import Secret
+from proxy.store import StoreError
 
 COOKIE = "bearerd_console"
 REFRESH = 10  # seconds between two looks of an open page
+LARGEST_FORM = 4096  # bytes
+FORM_PATIENCE = 10.0  # seconds for a form to arrive
 PAGE_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -44,7 +52,7 @@ Route = Callable[[web.BaseRequest, str], web.Response]
 
 
 class View(Protocol):
-    """What the console shows. None of it is secret."""
+    """What the console shows, none of it secret, and what it lets a person do."""
 
     def status(self) -> dict[str, Any]:
         """The server's status, as `bearerd status --json` prints it."""
@@ -54,6 +62,12 @@ class View(Protocol):
 
     def metrics(self) -> bytes:
         """All metrics in Prometheus' text format."""
+
+    async def begin_login(self, grant: str) -> str:
+        """The address of the broker's page that logs `grant` in. Raises `NotPossible`, `StoreError`."""
+
+    async def end_login(self, answer: str) -> Outcome:
+        """What comes of the address that a broker led back to. Raises `StoreError`."""
 
 
 class Console:
@@ -81,6 +95,7 @@ class Console:
         self._token = Secret(token)
         self._spent: Secret | None = None
         self._session = Secret(secrets.token_urlsafe(32))
+        self._csrf = Secret(secrets.token_urlsafe(32))
         self._home = f"/{secrets.token_urlsafe(16)}/"
         self._open: dict[str, Route] = {
             "/livez": self._live,
@@ -90,11 +105,13 @@ class Console:
             "/console.css": self._css,
         }
         self._pages: Pages | None = None
+        self._callback: Callback | None = None
         self._listener: Listener | None = None
 
     async def start(self) -> None:
         """Open the listener. Raises `OSError` with the address in its text."""
         self._pages = await asyncio.to_thread(Pages)
+        self._callback = Callback(self._view.end_login, self._pages)
         self._listener = await open_listener(self._address, self._handle, grace=self._grace, greet=self._greet)
 
     async def stop(self) -> None:
@@ -122,12 +139,7 @@ class Console:
     @property
     def place(self) -> str:
         """Where the console is, without a token."""
-        address = self.address
-        if not isinstance(address, Tcp):
-            return str(address)
-        if address.everywhere:
-            address = Tcp("::1" if ":" in address.host else "127.0.0.1", address.port)
-        return f"http://{address}/"
+        return place_of(self.address)
 
     def allow_hosts(self, names: Iterable[str]) -> None:
         """From now on answer to these names too, and no longer to earlier ones."""
@@ -135,21 +147,28 @@ class Console:
 
     async def _handle(self, listener: Listener, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            self._check_origin(listener, request)
-            response = self._answer(request)
+            response = await self._dispatch(listener, request)
         except Refusal as refusal:
             rendered = render(refusal, request_id=secrets.token_hex(8))
             response = web.Response(status=rendered.status, body=rendered.body, headers=rendered.headers)
         response.headers.update(ALL_HEADERS)
         if request.body_exists:
-            response.force_close()  # nothing here takes a body; none is read
+            response.force_close()  # all but one form is never read
         return response
 
-    def _check_origin(self, listener: Listener, request: web.BaseRequest) -> None:
-        """Before anything else: no foreign page, and no foreign name for this machine."""
+    async def _dispatch(self, listener: Listener, request: web.BaseRequest) -> web.Response:
         hosts = None
         if isinstance(listener.bound, Tcp):
             hosts = browser.Hosts([*listener.names, *self._allowed_hosts])
+            if self._callback is not None and (response := await self._callback.handle(request, hosts)) is not None:
+                return response
+        self._check_origin(request, hosts)
+        if request.raw_path == f"{self._home}login":
+            return _of_method(request, ("POST",)) or await self._log_in(request)
+        return self._answer(request)
+
+    def _check_origin(self, request: web.BaseRequest, hosts: browser.Hosts | None) -> None:
+        """Before anything else: no foreign page, and no foreign name for this machine."""
         named = [value for name, value in request.raw_headers if name.lower() == b"host"]
         # Our own pages call the name that they came by; whether that name is ours is checked before the origin is.
         origin = f"http://{named[0].decode('ascii', 'replace')}" if hosts and len(named) == 1 else None
@@ -160,6 +179,8 @@ class Console:
         path, _, query = request.raw_path.partition("?")
         if path in self._open:
             return _of_method(request, ("GET", "HEAD")) or self._open[path](request, query)
+        if path == CALLBACK:
+            return _of_method(request, ("GET",)) or _text("There is no such page.", HTTPStatus.NOT_FOUND)
         if path == "/":
             return _of_method(request, ("GET",)) or self._enter(query)
         if path == self._home:
@@ -203,9 +224,27 @@ class Console:
         if not _same(request.cookies.get(COOKIE, ""), self._session):
             return self._closed()
         paused = query == "paused"
-        response = _html(self._made().status(self._view.status(), paused=paused))
+        response = _html(self._made().status(self._view.status(), paused=paused, csrf=self._csrf.reveal()))
+        response.headers["Referrer-Policy"] = "same-origin"  # without any, a form is sent with `Origin: null`
         if not paused:
             response.headers["Refresh"] = str(REFRESH)
+        return response
+
+    async def _log_in(self, request: web.BaseRequest) -> web.Response:
+        """The button: begin a login, and on to the broker's page."""
+        form = await _form(request)
+        allowed = _same(request.cookies.get(COOKIE, ""), self._session) & _same(form.get("csrf", ""), self._csrf)
+        if not allowed:
+            return self._closed()
+        grant = form.get("grant", "")
+        try:
+            location = await self._view.begin_login(grant)
+        except (NotPossible, StoreError) as error:
+            return _html(self._made().done(None, None, str(error)), HTTPStatus.CONFLICT)
+        # Browsers hold `form-action` against every redirect that follows a form, and where a broker sends them nobody
+        # knows. A page that goes on by itself ends that chain; its address stands in the head only.
+        response = _html(self._made().leaving(grant))
+        response.headers["Refresh"] = f"0;url={location}"
         return response
 
     def _go_home(self) -> web.Response:
@@ -220,6 +259,15 @@ class Console:
         return self._pages
 
 
+def place_of(address: Address) -> str:
+    """The address of a console that listens there, for a browser on this machine."""
+    if not isinstance(address, Tcp):
+        return str(address)
+    if address.everywhere:
+        address = Tcp("::1" if ":" in address.host else "127.0.0.1", address.port)
+    return f"http://{address}/"
+
+
 def _of_method(request: web.BaseRequest, methods: tuple[str, ...]) -> web.Response | None:
     """None if the request's method is one of `methods`, else the refusal."""
     if request.method in methods:
@@ -227,6 +275,18 @@ def _of_method(request: web.BaseRequest, methods: tuple[str, ...]) -> web.Respon
     response = _text(f"Only {' and '.join(methods)} here.", HTTPStatus.METHOD_NOT_ALLOWED)
     response.headers["Allow"] = ", ".join(methods)
     return response
+
+
+async def _form(request: web.BaseRequest) -> dict[str, str]:
+    """A small form; empty if it is anything else."""
+    if not 0 < (request.content_length or 0) <= LARGEST_FORM:
+        return {}
+    try:
+        async with asyncio.timeout(FORM_PATIENCE):
+            body = await request.read()
+        return dict(parse_qsl(body.decode("ascii"), max_num_fields=8))
+    except (ValueError, TimeoutError):
+        return {}
 
 
 def _same(given: str, secret: Secret) -> bool:

@@ -5,11 +5,14 @@ Host; a page elsewhere sends our Host but an Origin or Sec-Fetch-Site of its own
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from proxy.errors import Refusal
 
+# What a browser says of a redirect that it follows, where it says anything. A value more than these, or two: no.
+_NAVIGATION = {b"sec-fetch-mode": {b"navigate"}, b"sec-fetch-dest": {b"document"}}
+_AHEAD = (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz")
 _PORT = re.compile(rb":[0-9]{1,5}")
 
 
@@ -57,6 +60,28 @@ def check(
         if own_origin is None or origin != own_origin.encode():
             raise _cross_site("The call carries the Origin of a web page.")
     _check_site(method, found.get(b"sec-fetch-site", []), serves_pages=own_origin is not None)
+
+
+def check_redirect(headers: Sequence[tuple[bytes, bytes]], hosts: Hosts | None) -> None:
+    """Raise `Refusal` unless a GET can be a broker's redirect that a person's browser follows, or a program.
+
+    The one call that may come from another site: it must be a navigation of a whole window, and no prefetch. What it
+    brings is worth no more than its `state`.
+    """
+    found: dict[bytes, set[bytes]] = {}
+    for name, value in headers:
+        found.setdefault(name.lower(), set()).add(value.strip(b" \t"))
+    if hosts is not None:
+        _check_host([value.strip(b" \t") for name, value in headers if name.lower() == b"host"], hosts)
+    if b"origin" in found or any(name.startswith(b"access-control-request-") for name in found):
+        raise _cross_site("A redirect carries no Origin; this call was made by a web page.")
+    says = b"sec-fetch-site" in found
+    if (says and b"sec-fetch-mode" not in found) or any(
+        not found.get(name, set()) <= allowed for name, allowed in _NAVIGATION.items()
+    ):
+        raise _cross_site("A browser says that no person follows a redirect here (Sec-Fetch-Mode).")
+    if not found.keys().isdisjoint(_AHEAD):
+        raise _cross_site("A browser fetches the address ahead of time.")
 
 
 def _check_host(values: list[bytes], hosts: Hosts) -> None:

@@ -76,18 +76,28 @@ class Client:
 LOCAL = Client("local", None)  # anybody, where the configuration says `clients: none`
 
 
-def presented(headers: Iterable[tuple[bytes, bytes]]) -> PresentedKey | None:
-    """The key that the headers carry: `Authorization` Bearer or Basic (password, else user), or `X-Api-Key`.
+# Where a key may stand. None of these headers ever goes on to a broker, whatever a definition says.
+CREDENTIAL_HEADERS = frozenset(
+    (b"authorization", b"x-api-key", b"apca-api-key-id", b"apca-api-secret-key", b"proxy-authorization", b"cookie")
+)
+_PLAIN_HEADERS = (b"x-api-key", b"apca-api-secret-key")
 
-    None if there is none. Raises `Refusal("unknown-client")` if two of them disagree or one cannot be read.
+
+def presented(headers: Iterable[tuple[bytes, bytes]]) -> PresentedKey | None:
+    """The key that the headers carry, in one of the places where the brokers' SDKs put their credential.
+
+    `Authorization` Bearer; Basic, as user or password; the secret of the pair `APCA-API-KEY-ID` and
+    `APCA-API-SECRET-KEY`, whose id says nothing; `X-Api-Key`. An empty value is none: SDKs send the headers of the
+    credential that they were not given, too. None if there is no key. Raises `Refusal("unknown-client")` if two
+    disagree or one cannot be read.
     """
     found: set[str] = set()
     for name, value in headers:
-        lowered = name.lower()
+        lowered, text = name.lower(), value.strip(b" \t")
         if lowered == b"authorization":
-            found.add(_from_authorization(value.strip(b" \t")))
-        elif lowered == b"x-api-key":
-            found.add(_plain(value.strip(b" \t")))
+            found.update(map(_plain, _from_authorization(text)))
+        elif lowered in _PLAIN_HEADERS and text:
+            found.add(_plain(text))
     if len(found) > 1:
         raise _unknown("The call carries two client keys that differ.")
     return PresentedKey(found.pop()) if found else None
@@ -148,31 +158,35 @@ def allowed(client: Client, mount: str, mount_scopes: frozenset[str], scope: str
     return None
 
 
-def _from_authorization(value: bytes) -> str:
+def _from_authorization(value: bytes) -> list[bytes]:
     scheme, _, rest = value.partition(b" ")
     rest = rest.strip(b" ")
     match scheme.lower():
+        case b"":
+            return []
         case b"bearer":
-            return _plain(rest)
+            return [rest] if rest else []
         case b"basic":
             return _from_basic(rest)
         case _:
             raise _unknown("The Authorization header is neither Bearer nor Basic.")
 
 
-def _from_basic(rest: bytes) -> str:
+def _from_basic(rest: bytes) -> list[bytes]:
+    """Whichever part looks like a key; if none does, the password, or else the user."""
     try:
         user, colon, password = base64.b64decode(rest, validate=True).partition(b":")
     except binascii.Error:
         raise _unknown("The Authorization header is not readable as Basic.") from None
-    if not colon:
+    if rest and not colon:
         raise _unknown("The Authorization header is not readable as Basic.")
-    return _plain(password or user)
+    parts = [part for part in (password, user) if part]
+    return [part for part in parts if part.startswith(KEY_PREFIX.encode())] or parts[:1]
 
 
 def _plain(value: bytes) -> str:
     if not _TOKEN.fullmatch(value):
-        raise _unknown("The client key is empty or holds bytes that no key has.")
+        raise _unknown("The client key holds bytes that no key has.")
     return value.decode("ascii")
 
 

@@ -1,11 +1,12 @@
-"""Guards that look into a body. What cannot be read without doubt is refused: the broker may read the other copy."""
+"""Guards that look into a query or a body. What cannot be read without doubt is refused: the broker may read the other
+copy."""
 
 import json
 import re
 from collections.abc import Iterable, Sequence
 
 from proxy.errors import Refusal
-from proxy.gate.query import fold
+from proxy.gate.query import fold, spells
 
 # A media type without a charset, or with UTF-8: in any other one the same bytes can spell another body.
 _CHARSET = re.compile(rb"""(?:(?!charset).)*(?:;[ \t]*charset="?utf-?8"?[ \t]*)?""", re.DOTALL)
@@ -21,6 +22,16 @@ def body_must_not_hold(body: bytes, names: Sequence[str], headers: Iterable[tupl
     """
     if not names or not body:
         return
+    held = {fold(name) for name in strict_object(body, headers)}
+    for name in names:
+        if fold(name) in held:
+            raise _denied(f"The body must not hold `{name}` here.")
+    if b"&" in body or b";" in body:
+        raise _denied("The body holds `&` or `;`, so it could be read as a form too.")
+
+
+def strict_object(body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> dict[str, object]:
+    """The members of a body that can only be read as one JSON object. Else `Refusal("guard-denied")`."""
     if any(name.lower() == b"content-type" and not _CHARSET.fullmatch(value.lower()) for name, value in headers):
         raise _denied("The Content-Type names a character set other than UTF-8, so the body cannot be judged.")
     try:
@@ -31,12 +42,20 @@ def body_must_not_hold(body: bytes, names: Sequence[str], headers: Iterable[tupl
         raise _denied("The body is not strict JSON, so it cannot be judged.") from None
     if not isinstance(value, dict):
         raise _denied("The body is not a JSON object, so it cannot be judged.")
-    held = {fold(name) for name in value}
-    for name in names:
-        if fold(name) in held:
-            raise _denied(f"The body must not hold `{name}` here.")
-    if b"&" in body or b";" in body:
-        raise _denied("The body holds `&` or `;`, so it could be read as a form too.")
+    return value
+
+
+def query_must_not_name(query: bytes | None, name: str) -> None:
+    """Raise `Refusal("guard-denied")` if the query holds the parameter by which our credential travels here.
+
+    The broker might take the client's value instead of ours.
+    """
+    if spells(query, name):
+        raise Refusal(
+            "guard-denied",
+            f"The query must not hold `{name}`, in any spelling: bearerd puts the broker's credential there.",
+            fix=f"leave {name} out, and send the client key as `Authorization: Bearer KEY`",
+        )
 
 
 class _RepeatedMember(Exception):

@@ -61,6 +61,19 @@ def overrides_method(query: bytes | None) -> bool:
     )
 
 
+def spells(query: bytes | None, name: str) -> int:
+    """How often some server could find the parameter `name`; a name that cannot be read could be any.
+
+    `-`, `_`, `.` and spaces tell no names apart: PHP takes `api.key` and `api key` for `api_key`.
+    """
+    wanted = _bare(name.casefold())
+    return sum(UNREADABLE in found or _bare(found) == wanted for found in loose_names(query))
+
+
+def _bare(name: str) -> str:
+    return name.replace("-", "").replace("_", "").replace(".", "")
+
+
 def _decode(text: bytes) -> bytes:
     for _ in range(_ROUNDS):
         plain = _ESCAPE.sub(_unescape, _NESTED_PERCENT.sub(b"%", text))

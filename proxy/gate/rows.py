@@ -13,6 +13,8 @@ _ORDER_BODY = 64 * 1024
 _OTHER_BODY = 1024 * 1024
 
 CAPTURE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+FILLED = ("client_secret",)  # members of which a secret is kept
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+", re.ASCII)
 _QUERY_WORD = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 
 
@@ -34,7 +36,11 @@ class Row:
     - `query_without`, `body_without`: names that the query, or a JSON body at its top level, must not hold;
     - `query`: the names that the broker documents, for people; `inferred`: the scope is our reading, not the broker's
       word;
-    - `rate`: the broker's rate category; `max_body`: bytes, None for the default of the method.
+    - `rate`: the broker's rate category; `max_body`: bytes, None for the default of the method;
+    - `deny`: the broker documents the call and no scope for it, so that none opens it;
+    - `sent_prefix`: the constant start of the path, and what is sent instead of it;
+    - `websocket`: the call opens a WebSocket;
+    - `fills`: members of a JSON body that are put in here from what is kept of the application in `client_id`.
     """
 
     id: str
@@ -51,6 +57,10 @@ class Row:
     max_body: int | None = None
     query: tuple[str, ...] = ()
     inferred: bool = False
+    deny: bool = False
+    sent_prefix: tuple[str, str] | None = None
+    websocket: bool = False
+    fills: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if problems := list(_row_problems(self)):
@@ -66,7 +76,14 @@ class Row:
     @property
     def buffered(self) -> bool:
         """Whether the whole body is read before anything is sent: to know what was sent, or to look into it."""
-        return self.mutating or bool(self.body_without)
+        return self.mutating or bool(self.body_without) or bool(self.fills)
+
+    def sent(self, path: bytes) -> bytes:
+        """What goes to the broker for a path that matched this row: byte for byte, except for a replaced start."""
+        if self.sent_prefix is None:
+            return path
+        start, instead = self.sent_prefix
+        return instead.encode() + path[len(start.encode()) :]
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -81,17 +98,43 @@ class Row:
 def _row_problems(row: Row) -> Iterator[str]:
     if row.method not in METHODS:
         yield f"method {row.method!r} is none of {', '.join(METHODS)}"
-    if not row.scope:
-        yield "it has no scope"
+    if bool(row.scope) == row.deny:
+        yield "it is denied, so that no scope may open it" if row.scope else "it has no scope"
+    if row.max_body is not None and row.max_body < 0:
+        yield "max_body is below 0"
+    if row.websocket and (row.method != "GET" or row.mutating):
+        yield "a WebSocket is opened by a GET that changes nothing"
     yield from _template_problems(row)
+    yield from _prefix_problems(row)
+    yield from _query_problems(row)
+    yield from _fill_problems(row)
+
+
+def _fill_problems(row: Row) -> Iterator[str]:
+    if row.fills and row.method in _BODY_LIMITS:
+        yield f"a {row.method} has no body to fill"
+    if not set(row.fills) <= set(FILLED):
+        yield f"fills can only name {', '.join(FILLED)}"
+
+
+def _query_problems(row: Row) -> Iterator[str]:
     names = [*dict(row.when_query), *dict(row.enum), *row.query_without]
     for word in [*names, *dict(row.when_query).values(), *(value for _, values in row.enum for value in values)]:
         if not _QUERY_WORD.fullmatch(word):
             yield f"{word!r} cannot decide over a query; only letters, digits, `_`, `-` and `.` can"
     if len(names) != len(set(names)):
         yield "a query name stands in more than one of when_query, enum and query_without"
-    if row.max_body is not None and row.max_body < 0:
-        yield "max_body is below 0"
+
+
+def _prefix_problems(row: Row) -> Iterator[str]:
+    """Both starts are constant and whole segments, so that what was matched says exactly what is sent."""
+    if row.sent_prefix is None:
+        return
+    start, instead = row.sent_prefix
+    if not (row.path == start or row.path.startswith(start + "/")) or not _PREFIX.fullmatch(start):
+        yield "sent_prefix must begin with the constant start of the path, up to a whole segment"
+    if not _PREFIX.fullmatch(instead):
+        yield f"{instead!r} cannot be sent as the start of a path"
 
 
 def _template_problems(row: Row) -> Iterator[str]:

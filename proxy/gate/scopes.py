@@ -7,6 +7,7 @@ wildcards.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from proxy.gate import patterns
 from proxy.gate.query import exact_values, loose_names
@@ -213,6 +214,10 @@ def _compile(rows: Sequence[Row], params: Mapping[str, str]) -> tuple[_Node, lis
     return root, problems
 
 
+# Many types of a table share one text, and several tables one set of types.
+_pattern = cache(patterns.read)
+
+
 class _Types:
     """The capture types of a table, each compiled once."""
 
@@ -222,7 +227,7 @@ class _Types:
         self._overlaps: dict[tuple[str, str], bool] = {}
         for name, text in params.items():
             try:
-                self._patterns[name] = patterns.read(text)
+                self._patterns[name] = _pattern(text)
             except patterns.PatternError as error:
                 self._faults[name] = f"the type of {{{name}}} is not taken: {error}"
 

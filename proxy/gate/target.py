@@ -38,7 +38,11 @@ class Target:
     @property
     def sent(self) -> bytes:
         """What goes to the broker after its origin: the matched path and the query, byte for byte."""
-        return self.path if self.query is None else self.path + b"?" + self.query
+        return self.sent_as(self.path)
+
+    def sent_as(self, path: bytes) -> bytes:
+        """The same with a path that the matched row has given another constant start."""
+        return path if self.query is None else path + b"?" + self.query
 
 
 def parse(raw: bytes, *, mount: str | None = None) -> Target:

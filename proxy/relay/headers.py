@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 
 from proxy.brokers.origin import Origin
 from proxy.errors import Refusal
-from proxy.gate.clients import KEY_PREFIX
+from proxy.gate.clients import CREDENTIAL_HEADERS, KEY_PREFIX
 
 Raw = Sequence[tuple[bytes, bytes]]
 Text = list[tuple[str, str]]
@@ -74,11 +74,25 @@ def check(headers: Raw) -> None:
             raise _malformed("a header value is not printable ASCII")
         if name.lower() == b"transfer-encoding" and value.strip().lower() != b"chunked":
             raise _malformed("Transfer-Encoding may only be `chunked`")
-        # Java's HttpClient offers h2c on every plain connection; an offer may be ignored (RFC 9110, section 7.8).
-        if name.lower() == b"upgrade" and value.strip().lower() != b"h2c":
+        # Java's HttpClient offers h2c on every plain connection; an offer may be ignored (RFC 9110, section 7.8). What
+        # becomes of a WebSocket depends on the row: see `check_upgrade`.
+        if name.lower() == b"upgrade" and value.strip().lower() not in (b"h2c", b"websocket"):
             raise _malformed("no Upgrade is spoken here")
         if name.lower() == b"expect" and value.strip().lower() != b"100-continue":
             raise Refusal("expectation-failed", "Only `Expect: 100-continue` is understood.", close=True)
+
+
+def asks_for_websocket(headers: Raw) -> bool:
+    """Whether the connection is to become a WebSocket."""
+    return any(name.lower() == b"upgrade" and value.strip().lower() == b"websocket" for name, value in headers)
+
+
+def check_upgrade(headers: Raw, *, websocket: bool) -> None:
+    """Refuse to open a WebSocket: `websocket` says that the call is for one, else it is an Upgrade out of place."""
+    if websocket:
+        raise _malformed("what this call opens is a WebSocket, and those are not relayed yet")
+    if asks_for_websocket(headers):
+        raise _malformed("no WebSocket is opened by this call")
 
 
 def _malformed(why: str) -> Refusal:
@@ -99,11 +113,16 @@ def to_broker(headers: Raw, *, also: AbstractSet[bytes], user_agent: str, reques
     `Host`, framing and `Authorization` are written by the upstream, last.
     """
     dropped = _named_by_connection(headers)
-    allowed = (TO_BROKER | also) - dropped
+    allowed = (TO_BROKER | also) - dropped - CREDENTIAL_HEADERS
     kept = [(name.decode(), _value(name, value)) for name, value in headers if name.lower() in allowed]
     # The client's own User-Agent stays here: Questrade blocks some.
     ours = [("User-Agent", user_agent), ("Via", "1.1 bearerd"), ("X-Request-Id", request_id)]
     return [(name, value) for name, value in kept if value] + ours
+
+
+def as_json(headers: Text) -> Text:
+    """The same headers over a body that was written here."""
+    return [pair for pair in headers if pair[0].lower() != "content-type"] + [("Content-Type", "application/json")]
 
 
 def _value(name: bytes, value: bytes) -> str:
@@ -113,8 +132,13 @@ def _value(name: bytes, value: bytes) -> str:
     return ", ".join(part.strip().decode("ascii") for part in value.split(b",") if _ENCODINGS.fullmatch(part))
 
 
-def to_client(headers: Raw, *, origin: Origin, mount_url: str, request_id: str) -> Text:
-    """What goes back to the client. `mount_url` is where it reached the mount, without a slash at the end."""
+def to_client(
+    headers: Raw, *, origin: Origin, mount_url: str, request_id: str, prefixes: Iterable[tuple[str, str]] = ()
+) -> Text:
+    """What goes back to the client. `mount_url` is where it reached the mount, without a slash at the end.
+
+    `prefixes` are the starts of paths that are sent otherwise than they are called: ours, and the broker's for it.
+    """
     dropped = _named_by_connection(headers) | NOT_TO_CLIENT
     kept: Text = []
     for name, value in headers:
@@ -123,7 +147,7 @@ def to_client(headers: Raw, *, origin: Origin, mount_url: str, request_id: str) 
         if unwanted or not _NAME.fullmatch(name.replace(b"_", b"-")) or not _VALUE.fullmatch(value):
             continue
         if lowered == b"location":
-            moved = _location(value.decode("ascii"), origin, mount_url)
+            moved = _location(value.decode("ascii"), origin, mount_url, prefixes)
             kept += [("Location", moved)] if moved else []
         elif lowered != b"x-request-id":
             kept.append((name.decode(), value.decode("ascii")))
@@ -154,12 +178,15 @@ def _is_page(headers: Iterable[tuple[str, str]]) -> bool:
     return any("html" in kind or "xml" in kind for kind in kinds)
 
 
-def _location(value: str, origin: Origin, mount_url: str) -> str | None:
+def _location(value: str, origin: Origin, mount_url: str, prefixes: Iterable[tuple[str, str]]) -> str | None:
     """A redirect that stays on the broker's origin, as seen from the mount; any other is dropped."""
-    base = f"https://{origin}"
-    if value.startswith(base + "/"):
-        return mount_url + value[len(base) :]
-    return mount_url + value if value.startswith("/") and not value.startswith("//") else None
+    path = value.removeprefix(f"https://{origin}")
+    if not path.startswith("/") or path.startswith("//"):
+        return None
+    for ours, theirs in prefixes:
+        if path.startswith(f"{theirs}/"):
+            return mount_url + ours + path[len(theirs) :]
+    return mount_url + path
 
 
 def _named_by_connection(headers: Raw) -> frozenset[bytes]:

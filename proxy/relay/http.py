@@ -12,11 +12,14 @@ from time import perf_counter
 from aiohttp import web
 
 from proxy import logs
-from proxy.brokers import AnswerRule, Broker
+from proxy.brokers import AnswerRule, Broker, Origin
+from proxy.brokers.definition import Placement
 from proxy.errors import Refusal
 from proxy.outbound import Lost, NotSent
+from proxy.relay import credential
 from proxy.relay import headers as header_rules
 from proxy.relay.upstream import Answer, Body, Call, Place, Upload, Upstream
+from proxy.secret import Secret
 from proxy.tokens.grant import TokenPair
 from proxy.tokens.keeper import Keeper
 
@@ -29,7 +32,10 @@ log = logs.get("relay")
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A call that the gate has let through. A `body` that is no `Upload` is whole and may be sent again."""
+    """A call that the gate has let through. A `body` that is no `Upload` is whole and may be sent again.
+
+    `holds` are secrets that were put into the body here: an answer must not repeat them either.
+    """
 
     method: str
     target: bytes = field(repr=False)
@@ -37,6 +43,7 @@ class Outgoing:
     body: Body = field(repr=False)
     mutating: bool
     streaming: bool
+    holds: tuple[Secret, ...] = ()
 
     def with_pair(self, pair: TokenPair) -> Call:
         return Call(
@@ -68,11 +75,13 @@ class Outgoing:
 class Exchange:
     """A broker's answer, on its way. `start` was read ahead; `whole` says that it is the whole body.
 
-    `seconds` passed between the first byte sent and the answer's head. `lent`: the pair is still to be given back.
+    `origin` is where it came from. `seconds` passed between the first byte sent and the answer's head. `lent`: the pair
+    is still to be given back.
     """
 
     answer: Answer
     pair: TokenPair
+    origin: Origin
     start: bytes = b""
     whole: bool = False
     seconds: float = 0.0
@@ -88,6 +97,16 @@ class Relay:
         self._place = place
         self._keeper = keeper
         self._upstream = upstream
+
+    @property
+    def grant(self) -> str:
+        """Whose credential goes along."""
+        return self._place.grant
+
+    @property
+    def placement(self) -> Placement:
+        """Where it goes."""
+        return self._place.placement
 
     async def fetch(self, outgoing: Outgoing) -> Exchange:
         """Get the broker's answer; give the pair back with `finish()`. Raises `Refusal`."""
@@ -174,7 +193,8 @@ class Relay:
             if not (error.reused and error.kind == "reset" and call.method in SAFE and not call.mutating):
                 raise
             answer = await self._upstream.send(call, self._place)
-        return Exchange(answer, call.pair, seconds=perf_counter() - started)
+        origin = self._place.origin_for(call.pair)
+        return Exchange(answer, call.pair, origin, seconds=perf_counter() - started)
 
     async def _read_ahead(self, exchange: Exchange, outgoing: Outgoing) -> None:
         """Read what is better known before the head goes on.
@@ -189,11 +209,17 @@ class Relay:
             exchange.whole = True
         elif small or outgoing.mutating or answer.status == HTTPStatus.UNAUTHORIZED:
             exchange.start, exchange.whole = await answer.start(SMALL)
-        needle = exchange.pair.access_token.reveal().encode()
-        echoed = needle in exchange.start or any(needle in value for _, value in answer.headers)
-        if echoed:
-            log.error("an answer held the access token and was withheld", grant=self._place.grant)
-            raise _lost("the broker's answer held our access token and was withheld", "malformed", outgoing)
+        if self._echoes(exchange, outgoing):
+            log.error("an answer held a credential and was withheld", grant=self._place.grant)
+            raise _lost("the broker's answer held our credential and was withheld", "malformed", outgoing)
+
+    def _echoes(self, exchange: Exchange, outgoing: Outgoing) -> bool:
+        """Whether what was read of an answer gives a secret of ours back. Packed bodies are not looked into."""
+        needles = [*credential.needles(self._place.placement, exchange.pair.access_token)]
+        for secret in outgoing.holds:
+            needles += credential.spellings(secret.reveal())
+        seen = [exchange.start, *(value for _, value in exchange.answer.headers)]
+        return any(needle in text for needle in needles for text in seen)
 
 
 def has_body(method: str, status: int) -> bool:

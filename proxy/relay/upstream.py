@@ -1,4 +1,4 @@
-"""Connections to brokers. A bearer is written here and nowhere else, after one last look at where it goes."""
+"""Connections to brokers. A credential leaves here and nowhere else, after one last look at where it goes."""
 
 import asyncio
 from collections import OrderedDict
@@ -9,9 +9,11 @@ from typing import Protocol
 import aiohttp
 from yarl import URL
 
+from proxy.brokers.definition import BEARER, Placement
 from proxy.brokers.origin import HostPattern, Origin, pinned
 from proxy.errors import Refusal
 from proxy.outbound import CONNECT_TIMEOUT, Lost, Trace, own_errors, session, tls_context
+from proxy.relay import credential
 from proxy.relay.headers import Raw
 from proxy.tokens.grant import TokenPair
 
@@ -90,7 +92,11 @@ class Upstream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a mount's calls may go: one grant in one environment, and how to trust it. `egress` is a proxy's URL."""
+    """Where a mount's calls may go: one grant in one environment, and how to trust it.
+
+    `origin` is the address of the mount's API, None where token answers name it; `placement` says where the credential
+    goes. `egress` is a proxy's URL.
+    """
 
     grant: str
     api_hosts: tuple[HostPattern, ...]
@@ -99,6 +105,12 @@ class Place:
     egress: str | None = None
     total: float = 30.0
     idle: float = 60.0
+    origin: Origin | None = None
+    placement: Placement = BEARER
+
+    def origin_for(self, pair: TokenPair) -> Origin:
+        """Where calls with this pair go."""
+        return self.origin or pair.origin
 
 
 class SessionUpstream:
@@ -109,16 +121,16 @@ class SessionUpstream:
         self._making = asyncio.Lock()
 
     async def send(self, call: Call, place: Place) -> Answer:
-        origin = call.pair.origin
+        origin = place.origin_for(call.pair)
         if not pinned(origin, place.api_hosts):
-            raise AssertionError("a bearer was about to leave for an origin outside the pin")
+            raise AssertionError("a credential was about to leave for an origin outside the pin")
+        written = credential.write(place.placement, call.pair.access_token, call.target, call.headers)
         pool = await self._pool(place, origin, mutating=call.mutating)
         # Path and query in one piece: yarl must neither quote, split nor drop a bare "?".
         url = URL.build(
-            scheme="https", host=origin.host, port=origin.port, path=call.target.decode("ascii"), encoded=True
+            scheme="https", host=origin.host, port=origin.port, path=written.target.decode("ascii"), encoded=True
         )
-        headers = [pair for pair in call.headers if pair[0].lower() != "authorization"]
-        headers.append(("Authorization", f"Bearer {call.pair.access_token.reveal()}"))
+        headers = written.headers
         if isinstance(call.body, Upload) and call.body.length is not None:
             headers.append(("Content-Length", str(call.body.length)))
         trace = Trace()

@@ -2,8 +2,9 @@
 
 `serve.start()` makes a throw-away certificate authority (`ca.py`), starts one `Simulator` for each broker on listeners
 of its own (`listener.py`) and the control listener that drives them all (`control.py`, `faults.py`). A broker is one
-module or folder here and one row in `serve.BROKERS`. A simulator knows nothing of bearerd: a bot can be tested straight
-against it, and bearerd treats it like any other broker.
+module or folder here and one row in `serve.BROKERS`. What they share: `options.py` (knobs), `authorize.py` (login page
+and codes), `tokens.py` (who holds what), `front.py` (faults before every endpoint). A simulator knows nothing of
+bearerd: a bot can be tested straight against it, and bearerd treats it like any other broker.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,12 +14,20 @@ from typing import Protocol
 from proxy.simulator.faults import Faults
 
 
+class NotSupported(Exception):
+    """A command that makes no sense for this broker. The text says why, in one sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class Links:
     """What a program needs to use one simulated broker.
 
-    `environment` fits into a config as `brokers.<name>.environments.simulator`. `refresh_token` is one that nobody has
-    redeemed yet, None where the broker has none.
+    - `refresh_token` is one that nobody has redeemed yet, None where the broker has none;
+    - `accounts`: account numbers; `api_servers`: the API's address, or one for each API;
+    - `environment` fits into a config as `brokers.<name>.environments.simulator`;
+    - `logins`: login name → what it needs: `client_id`, `client_secret`, `refresh_token`, or the plain `secret` (of two
+      parts as `first:second`);
+    - `apps`: OAuth applications of a broker partner: client_id → `client_secret`, `redirect_uri`, `scope`.
     """
 
     token_url: str
@@ -26,6 +35,8 @@ class Links:
     accounts: tuple[str, ...]
     api_servers: tuple[str, ...]
     environment: Mapping[str, object]
+    logins: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    apps: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
 
 
 class Simulator(Protocol):
@@ -43,6 +54,13 @@ class Simulator(Protocol):
     def links(self) -> Links:
         """Addresses and first credentials. Only after `start`."""
 
+    def approve(self, authorize_url: str) -> str:
+        """What a person does in a browser at `authorize_url`: logs in and allows.
+
+        Returns the address that the browser is sent to, with code and state. ValueError if the broker's page would
+        refuse the request, or there is no such page.
+        """
+
     def state(self) -> dict[str, object]:
         """The counters that `GET /state` answers."""
 
@@ -50,7 +68,10 @@ class Simulator(Protocol):
         """The access token is dead now; the refresh token stays good."""
 
     def move_api_server(self) -> None:
-        """The API lives at another host from now on: token answers name it, and the old one answers 401."""
+        """The API lives at another host from now on: token answers name it, and the old one answers 401.
+
+        `NotSupported` if the broker's API has one address for ever.
+        """
 
     def steal(self) -> None:
-        """Another program redeems the refresh token."""
+        """Another program redeems the refresh token. `NotSupported` if that spends nothing."""

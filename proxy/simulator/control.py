@@ -2,7 +2,8 @@
 
 `GET /state`, `GET /faults`; `POST /expire`, `/move-api-server`, `/steal` with `{"broker": name}`; `POST /faults` with
 `{"broker": name, "fault": name, "times": 1}`. A POST answers the broker's new state, `POST /faults` what is armed now.
-A mistake is a 400 (404 and 405 for path and method) with `{"error": one sentence}`, and nothing was done.
+A mistake, or a command that makes no sense for the broker, is a 400 (404 and 405 for path and method) with
+`{"error": one sentence}`, and nothing was done.
 """
 
 import json
@@ -11,7 +12,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from proxy.simulator import Simulator
+from proxy.simulator import NotSupported, Simulator
 from proxy.simulator.faults import UnknownFault
 from proxy.simulator.listener import Answer, Listener
 
@@ -69,15 +70,17 @@ class Control:
         simulator = self._simulators.get(name) if isinstance(name, str) else None
         if simulator is None:
             raise _Refused(HTTPStatus.BAD_REQUEST, f"broker must be one of: {', '.join(self._simulators)}")
-        match path:
-            case "/expire":
-                simulator.expire()
-            case "/move-api-server":
-                simulator.move_api_server()
-            case "/steal":
-                simulator.steal()
-            case _:
-                return {simulator.name: _arm(simulator, arguments)}
+        if path == "/faults":
+            return {simulator.name: _arm(simulator, arguments)}
+        commands = {
+            "/expire": simulator.expire,
+            "/move-api-server": simulator.move_api_server,
+            "/steal": simulator.steal,
+        }
+        try:
+            commands[path]()
+        except NotSupported as reason:
+            raise _Refused(HTTPStatus.BAD_REQUEST, str(reason)) from None
         return {simulator.name: simulator.state()}
 
 

@@ -6,27 +6,20 @@ they are called wall.
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from proxy import logs
 from proxy.brokers import Broker, Environment
+from proxy.brokers.definition import Login
 from proxy.brokers.origin import pinned
 from proxy.clock import Clock, Now
 from proxy.errors import Refusal
-from proxy.tokens.grant import (
-    HOUR,
-    SERVING,
-    Event,
-    Grant,
-    Plan,
-    Serving,
-    State,
-    Terms,
-    TokenPair,
-    after,
-    plan,
-)
+from proxy.tokens.answer import Terms
+from proxy.tokens.grant import HOUR, NEXT, SERVING, Event, Grant, Serving, State, TokenPair, after
+from proxy.tokens.oauth import Mint, Refresh
 from proxy.tokens.patience import Patience
-from proxy.tokens.standing import Standing, fix
+from proxy.tokens.schedule import End, Plan, end_of, plan
+from proxy.tokens.standing import Standing, doubt, ended, ending, fix
 from proxy.tokens.turnstile import Turnstile
 
 IDLE = HOUR / 2
@@ -38,11 +31,19 @@ log = logs.get("tokens")
 class Holding:
     """One grant: its tokens, where it stands and why, and when the next redeem is due.
 
-    Others read the attributes; `hold`, `see`, `enter` and `back_off` change them.
+    Others read the attributes; `hold`, `see`, `enter`, `watch` and `back_off` change them. `closing` and `flying` are
+    the keeper's to set.
     """
 
     def __init__(
-        self, name: str, broker: Broker, environment: Environment, clock: Clock, jitter: Callable[[], float]
+        self,
+        name: str,
+        *,
+        broker: Broker,
+        environment: Environment,
+        login: Login,
+        clock: Clock,
+        jitter: Callable[[], float],
     ) -> None:
         now = clock.now()
         self.name = name
@@ -54,36 +55,39 @@ class Holding:
         self.patience = Patience(jitter)
         self.turnstile = Turnstile()
         self.closing = False
-        self.define(broker, environment)
+        self.flying = False  # a flight is out: what it brings decides, whatever time it is
+        self.define(broker, environment, login)
         self._since = now.wall
         self._jitter = jitter
-        self._plan = Plan(0.0, 0.0, 0.0)
+        self._plan = Plan(0.0, 0.0, 0.0, 0.0)
+        self._end: End | None = None
+        self._warned = 0  # how many of the warnings of that end were given
         self._used = now.boot
         self._rejected = -1  # the generation whose access token the broker has refused
+        self._doubted = -1  # likewise, where nothing but a login could replace it
         self._alarmed = -1
         self._lost_at = 0.0  # when an answer was lost
 
-    def define(self, broker: Broker, environment: Environment) -> None:
+    def define(self, broker: Broker, environment: Environment, login: Login) -> None:
         """Go by this definition from now on."""
-        self.broker, self.environment = broker, environment
+        self.broker, self.environment, self.login = broker, environment, login
         self.issuer = f"{broker.name}/{environment.name}"
-        self.terms = Terms(
-            api_hosts=environment.api_hosts,
-            min_life=environment.min_life,
-            refresh_token_life=broker.refresh_token_life,
-            default_life=broker.expires_in,
-            api_server=environment.api_server,
-        )
+        self.terms = Terms.of(broker, environment, login)
 
     # -- what changes -------------------------------------------------------------------------------------------------
 
     def hold(self, grant: Grant) -> None:
         """Serve this generation from now on. A pair whose origin the definition does not list is not served."""
         now = self.clock.now()
+        if grant.access_token is not None and not self.terms.api_server_in_answer:
+            grant = replace(grant, origin=self.terms.api_server)  # it may have moved since the grant was stored
         pair = grant.pair(now)
         self.grant = grant
         self.pair = pair if pair is not None and pinned(pair.origin, self.terms.api_hosts) else None
-        self._plan = plan(grant, now, self._jitter)
+        self._plan = plan(grant, now, self._jitter, self.terms.renew_at)
+        before, self._end = self._end, end_of(grant, self.terms, now)
+        if before is None or self._end is None or before.at.wall != self._end.at.wall:
+            self._warned = 0
 
     def see(self, event: Event, reason: str = "") -> None:
         self.enter(after(self.state, event), reason)
@@ -110,16 +114,54 @@ class Holding:
         if self.patience.refused_too_often:
             self.see(Event.NOT_CONFIGURED, f"{self.patience.failures} refusals in a row: {reason}")
 
+    def watch(self, now: Now) -> None:
+        """Look at the clock: warn of an end that is near, once at each of its times, and see one that has come."""
+        end = self._end
+        if end is None or (self.state, Event.EXPIRED) not in NEXT:
+            return
+        left = end.left(now)
+        if left <= 0:
+            if not self.flying:
+                self.see(Event.EXPIRED, ended(end, self.broker))
+            return
+        due = end.warnings(now)
+        if due > self._warned:
+            self._warned = due
+            log.warning("a login ends soon", grant=self.name, ends_in=round(left), fix=f"bearerd login {self.name}")
+
     # -- what is decided ----------------------------------------------------------------------------------------------
+
+    @property
+    def renewable(self) -> bool:
+        """Whether a new access token can be had without a person."""
+        return self.terms.minting or self.grant.refresh_token is not None
+
+    @property
+    def renewal(self) -> Refresh | Mint:
+        """What to ask the token endpoint for. `LookupError` if nothing can be had from it."""
+        if self.terms.minting:
+            return Mint()
+        if self.grant.refresh_token is None:
+            raise LookupError(f"grant {self.name} holds no refresh token")
+        return Refresh(self.grant.refresh_token)
+
+    def stranger(self, grant: Grant) -> str | None:
+        """Why a stored grant's tokens are not for the place and the login that are configured; None if they are."""
+        if grant.issuer not in ("", self.issuer):
+            return f"the login was for {grant.issuer}, and the configuration says {self.issuer}"
+        if grant.login not in ("", self.login.name):
+            return f"the login was by '{grant.login}', and the configuration says '{self.login.name}'"
+        return None
 
     def usable(self, now: Now) -> TokenPair | None:
         """The pair in hand, if the broker should take it."""
         pair = self.pair
         return pair if pair is not None and pair.generation != self._rejected and pair.alive(now) else None
 
-    def serve(self, now: Now, *, flying: bool) -> TokenPair | None:
-        """What a call gets now: a pair, None to wait for a change, or a `Refusal`. `flying`: a redeem is out."""
+    def serve(self, now: Now) -> TokenPair | None:
+        """What a call gets now: a pair, None to wait for a change, or a `Refusal`."""
         self._used = now.boot
+        self.watch(now)
         if not self.turnstile.open:
             return None
         pair = self.usable(now)
@@ -127,14 +169,20 @@ class Holding:
             return pair
         match SERVING[self.state]:
             case Serving.LOGIN:
-                raise Refusal("login-needed", f"grant {self.name}: {self.reason}", fix=fix(self.state, self.name))
+                raise self._login_needed()
             case Serving.UNAVAILABLE:
                 raise Refusal("token-unavailable", f"grant {self.name}: {self.reason}", fix=fix(self.state, self.name))
-            case Serving.WAIT if not flying:
+            case Serving.WAIT if not self.flying and not self.renewable:
+                raise self._login_needed()
+            case Serving.WAIT if not self.flying:
                 self._check_patience(now)
             case _:
                 pass
         return None
+
+    def _login_needed(self) -> Refusal:
+        command = fix(State.NEEDS_LOGIN, self.name)
+        return Refusal("login-needed", f"grant {self.name}: {self.reason or 'it holds no usable token'}", fix=command)
 
     def _check_patience(self, now: Now) -> None:
         """A call needs a token and no redeem is out: nothing to wait for if none may start now."""
@@ -146,19 +194,35 @@ class Holding:
 
     def refused(self, stale: int, now: Now) -> bool:
         """The broker refused the access token of generation `stale`: whether a newer one may be had."""
+        self.watch(now)
         if self.grant.generation != stale:
             return True
-        young = self.pair is not None and self.pair.life - self.pair.remaining(now) < self.environment.renew_cooldown
+        if not self.renewable:
+            self._doubt(stale, now)
+            return False
+        young = self.pair is not None and now.boot - self._plan.born < self.environment.renew_cooldown
         if young and self.state in (State.FRESH, State.ANSWERED):
             if self._alarmed != stale:
                 self._alarmed = stale
-                log.error("another program seems to use this grant", grant=self.name, generation=stale)
+                guess = (
+                    "the broker refuses new tokens" if self.terms.minting else "another program seems to use this grant"
+                )
+                log.error(guess, grant=self.name, generation=stale)
             return False
         self._rejected = stale
         return True
 
+    def _doubt(self, stale: int, now: Now) -> None:
+        """A 401 where nothing can be renewed. It may mean anything: the token is not given up for it."""
+        if self._doubted != stale and self.state is State.FRESH:
+            self._doubted, self.reason = stale, doubt(now.wall, self.name)
+            log.warning("the broker refused a token that nothing can renew", grant=self.name, generation=stale)
+
     def accepted(self, generation: int, now: Now) -> bool:
         """The broker took the access token of `generation`: whether that settles the doubt about a lost answer."""
+        if generation == self._doubted:
+            self._doubted = -1
+            self.reason = "" if self.state is State.FRESH else self.reason
         if self.state is not State.UNCERTAIN or generation != self.grant.generation:
             return False
         if not self.broker.kills_old_token or now.boot - self._lost_at < SETTLED:
@@ -168,9 +232,12 @@ class Holding:
 
     def wants(self, now: Now) -> bool:
         """Whether a redeem (or an outstanding commit) may start now. If so, the grant is in the state to start from."""
+        self.watch(now)
         if self.closing or self.patience.retry_at > now.boot:
             return False
         match self.state:
+            case State.FRESH if not self.renewable:
+                return False
             case State.FRESH | State.DUE:
                 self.see(Event.RENEWAL_WANTED, self.reason)
             case State.UNCERTAIN:
@@ -186,6 +253,8 @@ class Holding:
     def due_in(self, now: Now) -> float:
         """Seconds until a redeem should start of its own accord; infinite if none should."""
         match self.state:
+            case State.FRESH if not self.renewable:
+                return math.inf
             case State.FRESH if self.pair is None or self.pair.generation == self._rejected:
                 at = now.boot
             case State.FRESH:
@@ -199,6 +268,11 @@ class Holding:
                 return math.inf
         return max(0.0, at - now.boot, self.patience.retry_at - now.boot)
 
+    def look_in(self, now: Now) -> float:
+        """Seconds until there is something to do or to say; infinite if there never will be."""
+        watched = self._end is not None and (self.state, Event.EXPIRED) in NEXT
+        return min(self.due_in(now), self._end.look_in(now) if watched and self._end else math.inf)
+
     def last_call(self, now: Now) -> bool:
         """Whether the access token in hand is so near its end that a redeem can't be put off."""
         return self.usable(now) is None or now.boot >= self._plan.mandatory
@@ -206,21 +280,42 @@ class Holding:
     def standing(self) -> Standing:
         """How the grant stands now."""
         now = self.clock.now()
-        grant = self.grant
-        held, next_renewal = grant.refresh_token is not None, now.wall + self.due_in(now)
+        self.watch(now)
+        grant, end, next_renewal = self.grant, self._end, now.wall + self.due_in(now)
+        held = grant.access_token is not None or grant.refresh_token is not None
         return Standing(
             grant=self.name,
             broker=self.broker.name,
             environment=self.environment.name,
+            login=self.login.name,
+            login_kind=self.login.kind,
             state=self.state,
             reason=self.reason,
             fix=fix(self.state, self.name),
             since=self._since,
             usable=self.usable(now) is not None,
+            doubted=self._doubted == grant.generation,
             generation=grant.generation,
             origin=str(grant.origin) if grant.origin else None,
-            access_expires=grant.expires if self.pair else None,
-            next_renewal=next_renewal if held and math.isfinite(next_renewal) else None,
+            granted=grant.scopes,
+            access_expires=grant.expires if self.pair and math.isfinite(grant.expires) else None,
+            next_renewal=next_renewal if self.renewable and math.isfinite(next_renewal) else None,
             refreshed=grant.refreshed if held else None,
-            dies=grant.refreshed + self.terms.refresh_token_life if held else None,
+            dies=self._dies(),
+            ends=end.at.wall if end else None,
+            warning=self._warning(now),
         )
+
+    def _dies(self) -> float | None:
+        """When the refresh token does."""
+        grant, life = self.grant, self.terms.refresh_token_life
+        if grant.refresh_token is None or life is None:
+            return None
+        since = grant.logged_in if self.terms.life_counts_from == "login" else grant.refreshed
+        return since + life if since else None
+
+    def _warning(self, now: Now) -> str | None:
+        end = self._end
+        if end is None or not end.warnings(now) or (self.state, Event.EXPIRED) not in NEXT:
+            return None
+        return ending(end, end.left(now), self.name)

@@ -34,7 +34,10 @@ class JournalError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What is about to be spent. `token_hash` is the SHA-256 of the refresh token, hex; `wall` is Unix time."""
+    """What is about to be spent. `token_hash` is the SHA-256 of the refresh token or code, hex; `wall` is Unix time.
+
+    `issuer` is where it is worth something: broker, environment and way of logging in; empty in journals of old: any.
+    """
 
     grant: str
     generation: int
@@ -44,6 +47,7 @@ class Intent:
     login: bool
     wall: float
     boot_id: str
+    issuer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

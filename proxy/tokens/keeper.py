@@ -6,20 +6,23 @@ belongs to the keeper, so that no request, disconnect or time-out can cancel it,
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import TypeVar
 
 from proxy import logs
 from proxy.brokers import Broker, Environment
+from proxy.brokers.definition import Login, LoginKind
 from proxy.clock import Clock, Now
 from proxy.errors import Refusal
 from proxy.secret import Secret
 from proxy.store import StoreError
 from proxy.store.vault import Vault
+from proxy.tokens.answer import sendable
 from proxy.tokens.book import Book
 from proxy.tokens.grant import DAY, Event, State, TokenPair
 from proxy.tokens.holding import Holding
 from proxy.tokens.journal import Found, Journal, JournalError
+from proxy.tokens.oauth import Exchange, Mint, Plain, Refresh
 from proxy.tokens.renewal import Renewal
 from proxy.tokens.rotation import Redeems
 from proxy.tokens.standing import Standing, login_advice
@@ -29,13 +32,21 @@ GRACE = 30.0  # seconds that a redeem may still take when the server stops
 RESUME = 5.0  # seconds that a start waits for the store to take what the journal held
 LONGEST_NAP = 300.0  # seconds between looks at the clock, so that a suspended machine notices
 
+# What each kind of login takes. A refresh token of the code flow may be brought along from elsewhere.
+TAKES: Mapping[LoginKind, tuple[type, ...]] = {
+    "refresh-token": (Refresh,),
+    "code": (Exchange, Refresh),
+    "client-credentials": (Mint,),
+    "secret": (Plain,),
+}
+
 T = TypeVar("T")
 
 log = logs.get("tokens")
 
 
 class LoginFailed(Exception):
-    """A pasted token brought no pair. The grant is as it was before. The text is for a person."""
+    """A login brought no token. The grant is as it was before. The text is for a person."""
 
 
 class Keeper:
@@ -50,6 +61,7 @@ class Keeper:
         *,
         broker: Broker,
         environment: Environment,
+        login: Login,
         vault: Vault,
         journal: Journal,
         endpoint: Redeems,
@@ -59,7 +71,7 @@ class Keeper:
     ) -> None:
         self.name = name
         self._clock = clock
-        self._held = Holding(name, broker, environment, clock, jitter)
+        self._held = Holding(name, broker=broker, environment=environment, login=login, clock=clock, jitter=jitter)
         self._renewal = Renewal(self._held, book=Book(name, vault), journal=journal, endpoint=endpoint, observe=observe)
         self._flight: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -75,7 +87,7 @@ class Keeper:
         deadline = asyncio.get_running_loop().time() + HOLD
         while True:
             now = self._clock.now()
-            pair = held.serve(now, flying=self._flight is not None)
+            pair = held.serve(now)
             if pair is not None:
                 held.turnstile.lend()
                 return pair
@@ -104,7 +116,10 @@ class Keeper:
     # -- life ---------------------------------------------------------------------------------------------------------
 
     async def start(self, found: Iterable[Found] = ()) -> None:
-        """Read the stored grant, and adopt what a kill left in the journal. Raises `StoreError`."""
+        """Read the stored grant, and adopt what a kill left in the journal. Raises `StoreError`.
+
+        A grant by client credentials that never had a token asks for its first one from here on, by itself.
+        """
         await self._renewal.load()
         mine = [item for item in found if item.intent.grant == self.name]
         # As a flight: a store that can be read but not written must not keep the server from serving.
@@ -147,12 +162,12 @@ class Keeper:
         # The loop keeps only a weak reference to a task; `_flight` is the strong one.
         task = asyncio.get_running_loop().create_task(flight)
         task.add_done_callback(self._landed)
-        self._flight = task
+        self._flight, self._held.flying = task, True
         return task
 
     def _landed(self, flight: "asyncio.Task[None]") -> None:
         held = self._held
-        self._flight = None
+        self._flight, held.flying = None, False
         error = None if flight.cancelled() else flight.exception()
         if error is not None:
             # The text of a foreign exception may hold a token.
@@ -168,11 +183,12 @@ class Keeper:
             self._timer.cancel()
             self._timer = None
         if not self._held.closing:
-            nap = min(self._held.due_in(self._clock.now()), LONGEST_NAP)
+            nap = min(self._held.look_in(self._clock.now()), LONGEST_NAP)
             self._timer = asyncio.get_running_loop().call_later(nap, self._on_timer)
 
     def _on_timer(self) -> None:
         now = self._clock.now()
+        self._held.watch(now)
         if self._held.due_in(now) <= 0:
             self._want(now)
         if self._flight is None:
@@ -198,16 +214,37 @@ class Keeper:
 
     # -- what an operator asks for ------------------------------------------------------------------------------------
 
-    async def login(self, token: Secret, lineage: str) -> Standing:
-        """Spend a pasted refresh token through the same steps. Raises `LoginFailed`; the old grant then stands."""
+    async def login(self, wish: Refresh | Exchange | Mint | Plain, lineage: str) -> Standing:
+        """Log in by what a person, or the browser, brought. Raises `LoginFailed`; the old grant then stands.
+
+        Refresh tokens and codes are spent through the same steps as in a rotation; a plain secret is posted nowhere.
+        `lineage` names this login among all logins.
+        """
+        held = self._held
+        if not isinstance(wish, TAKES[held.login.kind]):
+            raise LoginFailed(f"grant {self.name} logs in by '{held.login.name}', which takes something else")
+        if isinstance(wish, Plain):
+            return await self._install(wish, lineage)
         try:
-            outcome = await self._alone(lambda: self._renewal.login(token, lineage))
+            outcome = await self._alone(lambda: self._renewal.login(wish, lineage))
         except JournalError as error:
             raise LoginFailed(f"nothing was sent, because the answer could not be saved: {error}") from None
         except StoreError as error:
             raise LoginFailed(f"the new token is in the journal, but the store fails: {error}") from None
         if outcome.event is not Event.ANSWER_KEPT:
-            raise LoginFailed(login_advice(outcome, self._held.broker, self._held.environment))
+            advice = login_advice(outcome, wish, broker=held.broker, environment=held.environment, login=held.login)
+            raise LoginFailed(advice)
+        return self.standing()
+
+    async def _install(self, plain: Plain, lineage: str) -> Standing:
+        parts = self._held.login.placement.parts
+        if not sendable(plain.secret, parts):
+            form = "first:second, both" if parts > 1 else "one word"
+            raise LoginFailed(f"that is no credential of this login: it is {form} of printable ASCII without spaces")
+        try:
+            await self._alone(lambda: self._renewal.install(plain.secret, lineage))
+        except StoreError as error:
+            raise LoginFailed(f"nothing has changed, because the store fails: {error}") from None
         return self.standing()
 
     async def forget(self) -> None:
@@ -223,16 +260,18 @@ class Keeper:
     def access_token(self) -> Secret | None:
         return self._held.grant.access_token
 
-    def serves(self, broker: str, environment: str) -> bool:
-        """Whether this grant belongs there: a token of one environment is worth nothing in another."""
-        return self._held.issuer == f"{broker}/{environment}"
+    def serves(self, broker: str, environment: str, login: str) -> bool:
+        """Whether this grant belongs there: a token of one environment or login is worth nothing in another."""
+        return (self._held.issuer, self._held.login.name) == (f"{broker}/{environment}", login)
 
-    def redefine(self, broker: Broker, environment: Environment, endpoint: Redeems) -> None:
+    def redefine(self, broker: Broker, environment: Environment, login: Login, endpoint: Redeems) -> None:
         """The configuration changed: use the new definition from the next redeem on, and leave `stopped`."""
         held = self._held
-        held.define(broker, environment)
+        held.define(broker, environment, login)
         held.hold(held.grant)
         self._renewal.endpoint = endpoint
         if held.state is State.STOPPED:
             held.patience.reset()
             self._want(self._clock.now())
+        if self._flight is None:
+            self._set_timer()

@@ -1,21 +1,74 @@
 """The requests to a broker's token endpoint (RFC 6749). One request, one answer, no second try.
 
-A refresh token goes into a form body and nowhere else: never into a URL, a log or an exception.
+A token, a code or a client secret goes into a form body or into `Authorization` and nowhere else: never into a URL, a
+log or an exception.
 """
 
+import base64
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
+from urllib.parse import quote_plus
 
 import aiohttp
 from yarl import URL
 
+from proxy.brokers.definition import Endpoints, Login
 from proxy.outbound import CONNECT_TIMEOUT, Lost, NotSent, own_errors, session, tls_context
 from proxy.secret import Secret
 
 TOTAL_TIMEOUT = 30.0
 LARGEST_ANSWER = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """Redeem a refresh token (RFC 6749, section 6)."""
+
+    token: Secret
+
+    @property
+    def secret(self) -> Secret:
+        """What is spent by it."""
+        return self.token
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Exchange an authorization code (RFC 6749, section 4.1.3); `verifier` is PKCE's (RFC 7636).
+
+    `redirect_uri` is the one that the authorize address was opened with; None if it named none.
+    """
+
+    code: Secret
+    redirect_uri: str | None = None
+    verifier: Secret | None = None
+
+    @property
+    def secret(self) -> Secret:
+        """What is spent by it."""
+        return self.code
+
+
+@dataclass(frozen=True, slots=True)
+class Mint:
+    """Ask for an access token by client credentials (RFC 6749, section 4.4). It spends nothing."""
+
+    @property
+    def secret(self) -> None:
+        """Nothing is spent."""
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A secret that is the credential itself, and is posted nowhere. One of two parts is `first:second`."""
+
+    secret: Secret
+
+
+Wish = Refresh | Exchange | Mint
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +90,60 @@ def _ignore(_raw: RawAnswer) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TokenEndpoint:
-    """Where and how one environment's tokens are asked for."""
+    """Where and how one login's tokens are asked for. `client_id` and `client_secret` are the application's own."""
 
-    token_url: str
-    revoke_url: str | None
+    endpoints: Endpoints
+    login: Login
     user_agent: str
+    client_id: str | None = None
+    client_secret: Secret | None = None
     ca_file: str | None = None
     private_hosts: frozenset[str] = frozenset()
     egress: str | None = None
 
-    async def refresh(self, refresh_token: Secret, arrived: Callable[[RawAnswer], None] = _ignore) -> RawAnswer:
-        """Redeem a refresh token. Raises `NotSent` (nothing was spent) or `Lost` (it may be spent).
+    async def ask(self, wish: Wish, arrived: Callable[[RawAnswer], None] = _ignore) -> RawAnswer:
+        """Post a wish. Raises `NotSent` (nothing was spent) or `Lost` (what it spends may be spent).
 
         `arrived` is called with the answer before anything else can run: no await lies between it and the last byte.
         """
-        form = {"grant_type": "refresh_token", "refresh_token": refresh_token.reveal()}
-        return await self._post(self.token_url, form, arrived)
+        url = self.endpoints.token_url
+        if isinstance(wish, Refresh) and self.endpoints.refresh_url is not None:
+            url = self.endpoints.refresh_url
+        if url is None:
+            raise NotSent("this login has no token endpoint")
+        return await self._post(url, self._form(wish), arrived)
 
     async def revoke(self, token: Secret) -> RawAnswer:
         """Ask the broker to forget a token (RFC 7009). Raises `NotSent` or `Lost`."""
-        if self.revoke_url is None:
-            raise LookupError("this environment has no revoke endpoint")
-        return await self._post(self.revoke_url, {"token": token.reveal()}, _ignore)
+        if self.endpoints.revoke_url is None:
+            raise LookupError("this login has no revoke endpoint")
+        return await self._post(self.endpoints.revoke_url, {"token": token.reveal()}, _ignore)
+
+    def _form(self, wish: Wish) -> dict[str, str]:
+        match wish:
+            case Refresh(token):
+                return {"grant_type": "refresh_token", "refresh_token": token.reveal()}
+            case Exchange(code, redirect_uri, verifier):
+                form = {"grant_type": "authorization_code", "code": code.reveal()}
+                if redirect_uri is not None and "redirect_uri" not in self.login.omits:
+                    form["redirect_uri"] = redirect_uri
+                if verifier is not None:
+                    form["code_verifier"] = verifier.reveal()
+                return form
+            case Mint():
+                return {"grant_type": "client_credentials"}
+
+    def _proof(self) -> tuple[dict[str, str], dict[str, str]]:
+        """How the application proves itself (RFC 6749, section 2.3.1): fields of the form, and headers."""
+        name, secret = self.client_id, self.client_secret.reveal() if self.client_secret else ""
+        if self.login.client_auth == "basic":
+            # Both are encoded as in a form first, so that neither a colon nor any script breaks the pair.
+            pair = f"{quote_plus(name or '')}:{quote_plus(secret)}".encode()
+            return {}, {"Authorization": "Basic " + base64.b64encode(pair).decode()}
+        fields = {"client_id": name} if name is not None else {}
+        if self.login.client_auth == "form":
+            fields["client_secret"] = secret
+        return fields, {}
 
     async def _post(self, url: str, form: Mapping[str, str], arrived: Callable[[RawAnswer], None]) -> RawAnswer:
         try:
@@ -67,7 +152,8 @@ class TokenEndpoint:
             raise NotSent("the environment's ca_file cannot be read") from None
         # `connect`, not `sock_connect`: a name server that hangs is part of it.
         timeout = aiohttp.ClientTimeout(total=TOTAL_TIMEOUT, connect=CONNECT_TIMEOUT, ceil_threshold=60)
-        headers = {
+        fields, headers = self._proof()
+        headers |= {
             "User-Agent": self.user_agent,
             "Accept": "application/json",
             "Accept-Encoding": "identity",  # nobody unpacks the answer, and without this line it may come packed
@@ -77,7 +163,7 @@ class TokenEndpoint:
             with own_errors():
                 answer = await client.post(
                     URL(url, encoded=True),
-                    data=form,
+                    data={**form, **fields},
                     headers=headers,
                     timeout=timeout,
                     allow_redirects=False,

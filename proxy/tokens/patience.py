@@ -3,7 +3,8 @@
 from collections import deque
 from collections.abc import Callable
 
-from proxy.tokens.grant import DAY, HOUR, backoff
+from proxy.tokens.grant import DAY, HOUR
+from proxy.tokens.schedule import backoff
 
 REFUSALS_TO_STOP = 12
 UNUSABLE_TO_STOP = 4

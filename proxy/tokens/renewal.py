@@ -5,22 +5,24 @@ way is in `holding.py`, what an answer means in `rotation.py`.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from proxy import logs
 from proxy.secret import Secret
-from proxy.store import Damaged, StoreError, UnsafeFile, WrongKey
+from proxy.store import StoreError
 from proxy.tokens.book import Book
 from proxy.tokens.grant import Event, Grant, State, token_hash
 from proxy.tokens.holding import Holding
 from proxy.tokens.journal import Found, Intent, Journal, JournalError, Slot, boot_id
+from proxy.tokens.oauth import Refresh, Wish
 from proxy.tokens.rotation import Attempt, Outcome, Redeems, keep, read_back, redeem
 from proxy.tokens.standing import foreign_host
+from proxy.tokens.stored import OLDER_STORE, adopt, row_is_ours
 
 DRAIN = 2.0  # seconds that a redeem waits for exchanges which still use the old access token
 NO_PAIR = "the broker's answer held a refresh token, but no usable access token and API server"
-OLDER_STORE = "the store holds an older token than bearerd: was it replaced or restored?"
 
 OUTCOMES = {
     Event.ANSWER_KEPT: "renewed",
@@ -52,7 +54,7 @@ class Renewal:
         self._journal = journal
         self._observe = observe
         self._lost: Slot | None = None  # the intent whose answer was lost, as long as that is in doubt
-        self._outstanding: tuple[Slot, Outcome] | None = None  # published, and not in the store yet
+        self._outstanding: tuple[Slot | None, Outcome] | None = None  # published, and not in the store yet
 
     # -- what a flight may be -----------------------------------------------------------------------------------------
 
@@ -62,27 +64,63 @@ class Renewal:
         if self._outstanding is not None:
             await self._commit()
             return
-        if not await self._row_is_ours():
+        if not await row_is_ours(held, self._book):
             return
         limit = held.environment.max_rotations_per_day
         if held.patience.rotated_too_often(held.clock.now().boot, limit):
             held.see(Event.NOT_CONFIGURED, f"{limit} rotations within a day: something renews far too often")
             return
         try:
-            await self._redeem(Attempt(held.grant, login=False, number=held.patience.failures + 1))
+            wish = held.renewal
+            await self._redeem(Attempt(held.grant, wish, login=False, number=held.patience.failures + 1), wish)
         except JournalError as error:
             held.back_off(f"nothing is redeemed while its answer can't be saved: {error}")
 
-    async def login(self, token: Secret, lineage: str) -> Outcome:
-        """Spend a pasted token. `JournalError`: nothing was posted. Unless the pair was kept, all is as before."""
+    async def login(self, wish: Wish, lineage: str) -> Outcome:
+        """Spend a pasted token or a code, or mint. `JournalError`: nothing was posted.
+
+        Unless the pair was kept, all is as before.
+        """
         held = self._held
-        before = replace(
-            held.grant, lineage=lineage, issuer=held.issuer, refresh_token=token, access_token=None, origin=None
-        )
-        outcome = await self._redeem(Attempt(before, login=True))
+        before = self._anew(lineage, held.clock.now().wall)
+        if isinstance(wish, Refresh):
+            before = replace(before, refresh_token=wish.token)
+        outcome = await self._redeem(Attempt(before, wish, login=True), wish)
         if outcome.event is Event.ANSWER_KEPT and held.grant.lineage != lineage:
             return Outcome(Event.ANSWER_LOST, "somebody else changed the grant meanwhile")
         return outcome
+
+    async def install(self, secret: Secret, lineage: str) -> None:
+        """Take a plain secret: stored, then served. `StoreError`: nothing has changed."""
+        held = self._held
+        wall = held.clock.now().wall
+        grant = replace(
+            self._anew(lineage, wall),
+            generation=held.grant.generation + 1,
+            access_token=secret,
+            origin=held.terms.api_server,
+            refreshed=wall,
+            expires=math.inf,
+            life=math.inf,
+        )
+        if not await self._book.write(grant):
+            raise StoreError(f"grant {held.name} changed meanwhile; try again")
+        held.see(Event.LOGGED_IN)
+        held.hold(grant)
+        held.see(Event.COMMITTED)
+        await self.forget_lost()
+
+    def _anew(self, lineage: str, wall: float) -> Grant:
+        """The grant as a login at that time starts it: of the old one only name and generation are left."""
+        held = self._held
+        return Grant(
+            held.name,
+            held.grant.generation,
+            lineage=lineage,
+            issuer=held.issuer,
+            login=held.login.name,
+            logged_in=wall,
+        )
 
     async def give_up(self) -> None:
         """Keep no token any more; the generation counts on. `StoreError`: nothing has changed."""
@@ -96,13 +134,12 @@ class Renewal:
 
     async def load(self) -> None:
         """Take over what the store holds. Raises `StoreError`; then nothing has changed."""
-        await self._adopt(await self._book.read())
+        await adopt(self._held, self._book, await self._book.read())
 
     async def resume(self, found: Iterable[Found]) -> None:
         """Settle what a kill left in the journal. Run it after `load`."""
-        held = self._held
-        if held.grant.issuer not in ("", held.issuer):
-            return  # another environment's: not ours to judge
+        if self._held.stranger(self._held.grant):
+            return  # another place's: not ours to judge
         # By age: a doubt comes before the try that was to settle it. A wall clock may have been set back in between.
         for item in sorted(found, key=lambda item: (item.intent.generation, item.intent.wall)):
             await self._resume(item)
@@ -115,25 +152,6 @@ class Renewal:
 
     # -- start --------------------------------------------------------------------------------------------------------
 
-    async def _adopt(self, stored: Grant | None, event: Event | None = None) -> None:
-        """Take over what was read from the store. `StoreError`: nothing has changed."""
-        held = self._held
-        verdict = await self._book.verdict(stored.token_hash) if stored and stored.refresh_token else None
-        if event is not None:
-            held.see(event)
-        if stored is not None and stored.issuer not in ("", held.issuer):
-            # Its token must not be posted to another login host: the refusal would be taken for its death.
-            held.hold(replace(stored, refresh_token=None, access_token=None, origin=None))
-            held.enter(State.NONE, f"the login was for {stored.issuer}, and the configuration says {held.issuer}")
-            return
-        held.hold(stored or Grant(held.name))
-        if held.grant.refresh_token is None:
-            held.enter(State.NONE, "revoked" if stored else "never logged in")
-        elif verdict is not None:
-            held.enter(State.NEEDS_LOGIN, verdict)
-        else:
-            held.enter(State.FRESH, "")
-
     async def _resume(self, item: Found) -> None:
         held, intent = self._held, item.intent
         grant = held.grant
@@ -142,18 +160,19 @@ class Renewal:
         )
         # The store came back from a backup while the answer was not in it yet: what it holds is long spent.
         newer = intent.generation > grant.generation
+        if (ours or newer) and intent.issuer not in ("", self._place):
+            return  # it was for another login, and is kept for the day when that is configured again
         if item.answer is None and ours:
             await self._resume_unanswered(item)
         elif item.answer is None or not (ours or newer):
             # The store has moved on: the answer was committed, or a login replaced its lineage.
             await self._journal.free(item.slot)
         else:
-            before, anew = grant, intent.login or newer
-            if anew:
-                before = replace(grant, lineage=intent.lineage, issuer=held.issuer)
+            anew = intent.login or newer
+            before = replace(grant, lineage=intent.lineage, issuer=held.issuer, login=held.login.name)
             if intent.login:
-                before = replace(before, refresh_token=None, access_token=None, origin=None)
-            attempt = Attempt(before, login=anew)
+                before = replace(self._anew(intent.lineage, intent.wall), generation=grant.generation)
+            attempt = Attempt(before, None, login=anew)
             boot = held.clock.now().boot
             outcome = read_back(attempt, item.answer, broker=held.broker, terms=held.terms, boot=boot)
             log.info("settling an answer from the journal", grant=held.name, outcome=outcome.event.name)
@@ -174,48 +193,11 @@ class Renewal:
 
     # -- before the post ----------------------------------------------------------------------------------------------
 
-    async def _row_is_ours(self) -> bool:
-        """Read the row past every cache: what is posted must be what the store holds. False: nothing to post."""
-        held = self._held
-        mine = (held.grant.generation, held.grant.token_hash)
-        try:
-            stored = await self._book.read()
-            theirs = (stored.generation, stored.token_hash) if stored else (0, "")
-            if theirs == mine:
-                return True
-        except (Damaged, WrongKey, UnsafeFile) as error:
-            held.back_off(f"nothing is redeemed while a person must look at the store: {error}")
-            return False
-        except StoreError as error:
-            # The journal can hold the answer until the store is back. The lock says that nobody else has moved the row.
-            if held.last_call(held.clock.now()):
-                log.error("redeeming without the store", grant=held.name, reason=str(error))
-                return True
-            held.back_off(f"nothing is redeemed while the store can't be read: {error}")
-            return False
-        if theirs[0] < mine[0]:
-            held.see(Event.NOT_CONFIGURED, OLDER_STORE)
-            return False
-        try:
-            await self._adopt(stored, Event.PEER_IS_NEWER)
-        except StoreError as error:
-            held.back_off(f"the store holds a newer token and can't be read whole: {error}")
-        return False
-
-    async def _redeem(self, attempt: Attempt) -> Outcome:
+    async def _redeem(self, attempt: Attempt, wish: Wish) -> Outcome:
         """Prove that there is room, drain, post, settle. `JournalError`: nothing was posted."""
         held = self._held
-        intent = Intent(
-            grant=held.name,
-            generation=attempt.before.generation,
-            lineage=attempt.before.lineage,
-            token_hash=token_hash(attempt.refresh_token),
-            attempt=attempt.number,
-            login=attempt.login,
-            wall=held.clock.now().wall,
-            boot_id=boot_id(),
-        )
-        slot = await self._journal.begin(intent)
+        # What spends nothing needs no proof: its answer may be lost.
+        slot = await self._journal.begin(self._intent(attempt, wish.secret)) if wish.secret is not None else None
         if not attempt.login:
             held.see(Event.INTENT_DURABLE)
             if held.broker.kills_old_token:
@@ -225,6 +207,7 @@ class Renewal:
         else:
             outcome = await redeem(
                 attempt,
+                wish,
                 slot,
                 endpoint=self.endpoint,
                 journal=self._journal,
@@ -236,9 +219,27 @@ class Renewal:
         await self._settle(outcome, slot, login=attempt.login)
         return outcome
 
+    def _intent(self, attempt: Attempt, secret: Secret) -> Intent:
+        return Intent(
+            grant=self._held.name,
+            generation=attempt.before.generation,
+            lineage=attempt.before.lineage,
+            token_hash=token_hash(secret),
+            attempt=attempt.number,
+            login=attempt.login,
+            wall=self._held.clock.now().wall,
+            boot_id=boot_id(),
+            issuer=self._place,
+        )
+
+    @property
+    def _place(self) -> str:
+        """Where a token of this grant is worth something, and how it was come by."""
+        return f"{self._held.issuer}/{self._held.login.name}"
+
     # -- after it -----------------------------------------------------------------------------------------------------
 
-    async def _settle(self, outcome: Outcome, slot: Slot, *, login: bool, resumed: bool = False) -> None:
+    async def _settle(self, outcome: Outcome, slot: Slot | None, *, login: bool, resumed: bool = False) -> None:
         """Turn the outcome of a redeem into a state, and free its slot once nothing depends on it any more."""
         held = self._held
         match outcome.event:
@@ -264,7 +265,11 @@ class Renewal:
                 held.back_off(outcome.reason, retry_after=outcome.retry_after, refused=outcome.counts)
             case _:
                 pass
-        await self._journal.free(slot)
+        await self._free(slot)
+
+    async def _free(self, slot: Slot | None) -> None:
+        if slot is not None:
+            await self._journal.free(slot)
 
     def _reach(self, event: Event, state: State, reason: str, *, resumed: bool) -> None:
         # After a restart the state before the event is gone; only where it led to matters.
@@ -273,7 +278,7 @@ class Renewal:
         else:
             self._held.see(event, reason)
 
-    async def _publish(self, outcome: Outcome, grant: Grant, slot: Slot, *, login: bool, resumed: bool) -> None:
+    async def _publish(self, outcome: Outcome, grant: Grant, slot: Slot | None, *, login: bool, resumed: bool) -> None:
         held = self._held
         if login:
             held.see(Event.LOGGED_IN)
@@ -309,18 +314,18 @@ class Renewal:
                 return
             # Its slot is not freed: the one copy of an answer that somebody may come to miss.
             log.error("somebody else has renewed this grant meanwhile", grant=held.name)
-            await self._adopt(stored, Event.PEER_IS_NEWER)
+            await adopt(held, self._book, stored, Event.PEER_IS_NEWER)
             self._outstanding = None
             return
         held.see(Event.COMMITTED, outcome.reason)
         self._outstanding = None
         if held.patience.unusable_too_often:
             held.see(Event.NOT_CONFIGURED, outcome.reason)
-        await self._journal.free(slot)
+        await self._free(slot)
         await self.forget_lost()
         log.info("token renewed", grant=held.name, generation=grant.generation, api_host=str(grant.origin))
 
-    async def _write(self, grant: Grant, slot: Slot, outcome: Outcome) -> bool:
+    async def _write(self, grant: Grant, slot: Slot | None, outcome: Outcome) -> bool:
         pause, unkept = 0.05, outcome.unkept
         while True:
             try:
@@ -330,7 +335,7 @@ class Renewal:
                 if reason != self._held.reason:
                     self._held.reason = reason
                     log.error("the store did not take the new token; trying on", grant=grant.name, reason=str(error))
-            if unkept is not None and await keep(self._journal, slot, unkept, grant.refreshed):
+            if slot is not None and unkept is not None and await keep(self._journal, slot, unkept, grant.refreshed):
                 unkept = None
             await asyncio.sleep(pause)
             pause = min(1.0, pause * 2)
@@ -345,7 +350,7 @@ class Renewal:
             # Evidence about the bytes that were posted, no verdict on the account: the row may have moved on.
             stored = await self._book.read()
             if stored is not None and stored.generation > held.grant.generation:
-                await self._adopt(stored, Event.PEER_IS_NEWER)
+                await adopt(held, self._book, stored, Event.PEER_IS_NEWER)
             else:
                 await self._book.bury(held.grant.token_hash, reason, held.clock.now().wall)
         except StoreError as error:

@@ -1,8 +1,12 @@
 import pytest
 
-from proxy.brokers.definition import AnswerRule
+from proxy.brokers import builtin
+from proxy.brokers.definition import BEARER, AnswerRule, Api, Endpoints, Environment, Login, Placement
+from proxy.gate.scopes import Row, ScopeTable
 
-JSON = b'{"error": "invalid_grant", "code": 7, "flag": true, "deep": {"error": "x"}}'
+JSON = (
+    b'{"error": "invalid_grant", "code": 7, "flag": true, "deep": {"error": "x", "list": [1]}, "a.b": "c", "no": null}'
+)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +28,13 @@ JSON = b'{"error": "invalid_grant", "code": 7, "flag": true, "deep": {"error": "
         (AnswerRule(json=(("flag", "True"),)), 400, JSON, False),
         (AnswerRule(json=(("missing", "None"),)), 400, JSON, False),
         (AnswerRule(json=(("error", "x"),)), 400, JSON, False),
+        (AnswerRule(json=(("deep.error", "x"),)), 400, JSON, True),
+        (AnswerRule(json=(("deep.error", "y"),)), 400, JSON, False),
+        (AnswerRule(json=(("deep.error.x", "x"),)), 400, JSON, False),
+        (AnswerRule(json=(("deep.list", "[1]"),)), 400, JSON, False),
+        (AnswerRule(json=(("deep", "x"),)), 400, JSON, False),
+        (AnswerRule(json=(("a.b", "c"),)), 400, JSON, True),
+        (AnswerRule(json=(("no", "None"),)), 400, JSON, False),
         (AnswerRule(json=(("error", "x"),)), 400, b"not json", False),
         (AnswerRule(json=(("error", "x"),)), 400, b"[" * 100_000, False),
         (AnswerRule(json=(("error", "x"),)), 400, b'"error"', False),
@@ -31,5 +42,51 @@ JSON = b'{"error": "invalid_grant", "code": 7, "flag": true, "deep": {"error": "
     ],
 )
 def test_a_rule_holds_if_all_its_parts_do(rule: AnswerRule, status: int, body: bytes, *, expected: bool) -> None:
-    """Status, text and top-level members must all fit; a rule without parts fits nothing, and no body raises."""
+    """Status, text and members, also below others, must all fit; a rule without parts fits nothing; no body raises."""
     assert expected == rule.matches(status, "application/json", body)
+
+
+@pytest.mark.parametrize(
+    ("placement", "parts"),
+    [
+        (BEARER, 1),
+        (Placement("basic"), 2),
+        (Placement("headers", ("X-Id", "X-Secret")), 2),
+        (Placement("headers", ("X-Key",)), 1),
+        (Placement("query", ("apikey",)), 1),
+    ],
+)
+def test_a_placement_knows_how_many_values_it_takes(placement: Placement, parts: int) -> None:
+    """A user and a password, one for each header, or one."""
+    assert parts == placement.parts
+
+
+def test_a_login_serves_the_apis_that_it_names_or_all() -> None:
+    """A login that names none is good for every API."""
+    assert Login("x", "code").serves("main")
+    assert [True, False] == [Login("x", "code", apis=("a",)).serves(api) for api in ("a", "b")]
+
+
+def test_an_apis_scopes_are_those_of_the_rows_that_some_scope_opens() -> None:
+    """A denied row adds none."""
+    rows = [Row("a", "GET", "/a", "read"), Row("b", "POST", "/b", "", deny=True), Row("c", "GET", "/c", "read")]
+    assert {"read"} == Api("main", ScopeTable(rows, {})).scopes
+
+
+def test_a_broker_without_a_name_gives_the_first() -> None:
+    """Of its APIs and of its logins; a name that is none raises."""
+    broker = builtin("tradier")
+    assert ("rest", "ws") == (broker.api().name, broker.api("ws").name)
+    assert ("personal", "code") == (broker.login().name, broker.login("code").name)
+    with pytest.raises(LookupError):
+        broker.api("main")
+    with pytest.raises(LookupError):
+        broker.login("main")
+
+
+def test_an_environment_has_the_endpoints_of_its_logins_only() -> None:
+    """Asked for another login, it raises."""
+    environment = Environment("lab", logins={"x": Endpoints("https://t.test/t")})
+    assert "https://t.test/t" == environment.endpoints(Login("x", "code")).token_url
+    with pytest.raises(LookupError):
+        environment.endpoints(Login("y", "code"))

@@ -1,57 +1,29 @@
+"""A definition as a whole, and what a user adds to a built-in one."""
+
 import re
-from pathlib import Path
 
 import pytest
 
-from proxy.brokers import Broker, builtin
-from proxy.brokers.reading import extend, read_broker
-from proxy.brokers.section import Section
-from proxy.config import Problem, parse_yaml
-
-PLAIN = """\
-title: Plain OAuth 2
-login: code
-scopes: {read: Read, write: Write}
-environments:
-  live:
-    token_url: https://login.plain.test/token
-    authorize_url: https://login.plain.test/authorize
-    api_hosts: [api.plain.test]
-    api_server: https://api.plain.test
-refresh_token_life: 86400
-expires_in: 3600
-dead_token: [{json: {error: invalid_grant}}]
-rate_limits: {calls: {per_second: 2.5}}
-add_headers: [idempotency-key]
-user_agent: plain/1.0
-params: {account: "[0-9]{8}", symbol: "[A-Z][A-Z.]{0,9}"}
-rows:
-  - {id: a, method: GET, path: "/v1/{account}", scope: read, rate: calls, query: [x], max_body: 5}
-  - {id: b, method: POST, path: "/v1/{account}", scope: write, mutating: true, body_without: [y]}
-  - {id: c, method: GET, path: /v1/s, scope: read, when_query: {on: "true"}, enum: {m: [p, q]}, streaming: true}
-"""
-
-
-def _read(text: str, base: Path = Path("/etc/bearerd")) -> tuple[Broker | None, list[str]]:
-    problems: list[Problem] = []
-    document = parse_yaml(text, "plain.yaml")
-    broker = read_broker(Section(document, (), problems), "plain", base)
-    return broker, [str(problem) for problem in [*document.problems, *problems]]
+from proxy.brokers import builtin
+from tests.brokers.plain import PLAIN, extend_text, good, read_text, spoilt
 
 
 def test_one_file_describes_a_plain_oauth_2_broker() -> None:
     """A definition is enough for a broker that bearerd has never heard of."""
-    broker, problems = _read(PLAIN)
-    assert [] == problems
-    assert broker is not None
-    live = broker.environments["live"]
-    assert ("plain", "Plain OAuth 2", "code") == (broker.name, broker.title, broker.login)
-    assert "api.plain.test" == str(live.api_server)
-    assert (86400, 3600, 2.5) == (broker.refresh_token_life, broker.expires_in, broker.rate_limits["calls"].per_second)
+    broker = good()
+    live, login = broker.environments["live"], broker.login()
+    assert ("plain", "Plain OAuth 2", "code") == (broker.name, broker.title, login.name)
+    assert "api.plain.test" == str(live.api_servers["main"])
+    assert ["api.plain.test"] == [host.text for host in live.api_hosts]
+    assert "https://login.plain.test/token" == live.endpoints(login).token_url
+    rate = broker.rate_limits["calls"]
+    assert (86400, 3600, 2.5, 100) == (login.refresh_token_life, login.expires_in, rate.per_second, rate.per_minute)
     assert (("idempotency-key",), "plain/1.0") == (broker.add_headers, broker.user_agent)
     assert not broker.kills_old_token
     assert not broker.refusal_proves_nonexecution
-    first, second, third = broker.table.rows
+    assert not broker.api_server_in_answer
+    assert {"read", "write"} == broker.api().scopes
+    first, second, third = broker.api("main").table.rows
     assert ("a", ("x",), 5, "calls") == (first.id, first.query, first.body_limit, first.rate)
     assert (True, ("y",)) == (second.mutating, second.body_without)
     assert ((("on", "true"),), (("m", ("p", "q")),), True) == (third.when_query, third.enum, third.streaming)
@@ -60,55 +32,46 @@ def test_one_file_describes_a_plain_oauth_2_broker() -> None:
 MISTAKES = [
     ("title: Plain OAuth 2\n", "", "title: is missing"),
     ("title:", "tittle:", ":1:1: tittle: unknown key 'tittle', did you mean 'title'?"),
-    ("login: code", "login: cod", ":2:8: login: is not one of paste, code, did you mean 'code'?"),
+    ("logins: {code", "logins: {1: {}, code", ":3:10: logins.1.kind: is missing"),
+    ("logins: {code", "logins: {a_b: {kind: secret}, code", ":3:10: logins.a_b: 'a_b' is no name, use lower-case"),
+    ("environments:\n", "environments:\n  Live: {}\n", ":5:3: environments.Live: 'Live' is no name"),
+    ("logins:", "logins: {}\nlogin_s:", ":3:1: logins: is empty, name at least one"),
+    ("rows:", "apis: {}\nrow:", ":14:1: apis: is empty, name at least one"),
+    ("logins:", "login: code\nlogins:", ":3:1: login: unknown key 'login', did you mean 'logins'?"),
     ("https://login.plain.test/token", "http://login.plain.test/token", ":6:16: environments.live.token_url: must"),
-    ("login.plain.test/token", "me@login.plain.test/token", ":6:16: environments.live.token_url: must be"),
-    ("login.plain.test/token", "login.plain.test/token?x", ":6:16: environments.live.token_url: must be"),
     ("    token_url: https://login.plain.test/token\n", "", ":5:3: environments.live.token_url: is missing"),
-    ("    authorize_url: https://login.plain.test/authorize\n", "", ":5:3: environments.live.authorize_url: is"),
-    ("api_hosts: [api.plain.test]", "api_hosts: [api.plain.*]", ":8:17: environments.live.api_hosts.0: "),
-    ("api_hosts: [api.plain.test]", "api_hosts: [other.test]", ":9:17: environments.live.api_server: is not among"),
-    ("api_server: https://api.plain.test", "api_server: api.plain.test", ":9:17: environments.live.api_server: is no"),
-    ("login.plain.test/token", "login.plain.test:65536/token", "environments.live.token_url: has no valid port"),
-    ("login.plain.test/token", "login.plain.test:0/token", ":6:16: environments.live.token_url: has no valid port"),
-    ("    api_server", "    ca_file: ~nobody/x\n    api_server", ":9:14: environments.live.ca_file: must be a path"),
-    ("plain/1.0", '"plain\\r\\nx: y"', ":15:13: user_agent: must be 1 to 256 printable ASCII characters"),
-    ("    api_server", "    max_life: 3\n    api_server", ":9:5: environments.live.max_life: unknown key 'max_life'"),
-    ("    api_server", "    min_life: 1h\n    api_server", ":9:15: environments.live.min_life: must be a number"),
-    ("    api_server", "    max_rotations_per_day: 1.5\n    api_server", ":9:28: environments.live.max_rotations"),
-    ("refresh_token_life: 86400\n", "", "refresh_token_life: is missing"),
+    ("plain/1.0", '"plain\\r\\nx: y"', ":12:13: user_agent: must be 1 to 256 printable ASCII characters"),
+    ("dead_token: [{json: {error: invalid_grant}}]\n", "", "dead_token: is missing"),
     ("[{json: {error: invalid_grant}}]", "[{}]", "dead_token.0: says nothing about the answer"),
-    ("[{json: {error: invalid_grant}}]", "[{json: {error: true}}]", ":12:29: dead_token.0.json.error: must be text"),
-    ("[{json: {error: invalid_grant}}]", "[{code: 400}]", ":12:15: dead_token.0.code: unknown key 'code'"),
-    ("per_second: 2.5", "per_minute: 2", ":13:23: rate_limits.calls.per_minute: unknown key 'per_minute'"),
-    ("[idempotency-key]", "[authorization]", ":14:15: add_headers.0: is no header that may be added"),
-    ("[idempotency-key]", "[x-method-override]", ":14:15: add_headers.0: is no header that may be added"),
-    ("[idempotency-key]", "[x-forwarded-for]", ":14:15: add_headers.0: is no header that may be added"),
-    ("[idempotency-key]", "[Idempotency-Key]", ":14:15: add_headers.0: is no header that may be added"),
-    ("scope: write, mutating", "scope: wriet, mutating", "rows.1.scope: no such scope is declared"),
-    ("rate: calls", "rate: cals", "rows.0.rate: no such rate is declared, did you mean 'calls'?"),
-    ("mutating: true", "mutates: true", "rows.1.mutates: unknown key 'mutates', did you mean 'mutating'?"),
-    ("mutating: true", 'mutating: "true"', "rows.1.mutating: must be true or false, not text"),
-    ('on: "true"', "on: true", "rows.2.when_query.on: must be text, not true or false, put it in quotes"),
-    ("method: POST", "method: post", ":19:5: rows.1: b: method 'post' is none of"),
-    ("id: b, ", "", ":19:5: rows.1.id: is missing"),
-    ("id: b", "id: a", "rows.1.path: row a: another row has this id"),
-    ("/v1/s", '"/v1/{nobody}"', "rows.2.path: row c: the capture {nobody} has no type"),
-    ('"[0-9]{8}"', '"[0-9]+"', ":16:19: params.account: is no type: `+` has no upper bound"),
-    ("method: POST", "method: GET", "rows.1.path: row b: it takes the same calls as a"),
+    ("[{json: {error: invalid_grant}}]", "[{json: {error: true}}]", ":9:29: dead_token.0.json.error: must be text"),
+    ("[{json: {error: invalid_grant}}]", "[{code: 400}]", ":9:15: dead_token.0.code: unknown key 'code'"),
+    ("per_second: 2.5", "per_day: 2", ":10:23: rate_limits.calls.per_day: unknown key 'per_day'"),
+    ("[idempotency-key]", "[authorization]", ":11:15: add_headers.0: is no header that may be added"),
+    ("[idempotency-key]", "[x-method-override]", ":11:15: add_headers.0: is no header that may be added"),
+    ("[idempotency-key]", "[x-forwarded-for]", ":11:15: add_headers.0: is no header that may be added"),
+    ("[idempotency-key]", "[Idempotency-Key]", ":11:15: add_headers.0: is no header that may be added"),
+    ("user_agent", "partner_oauth: {token: z}\nuser_agent", ":12:24: partner_oauth.token: there is no row 'z'"),
+    ("user_agent", "partner_oauth: {tokens: a}\nuser_agent", ":12:17: partner_oauth.tokens: unknown key 'tokens'"),
     ("path: /v1/s", "path: /token", "rows: row c takes GET /token, where tokens are handed out, remove the row"),
     ("path: /v1/s", "path: /authorize", "rows: row c takes GET /authorize, where tokens are handed out"),
-    ("  - {id: c", "  - 7\n  - {id: c", ":20:5: rows.2: must be a mapping, not a number"),
+    ("path: /v1/s", "path: /v1/token, sent_prefix: [/v1/token, /token]", "rows: row c takes GET /token, where tokens"),
+    ("  - {id: c", "  - 7\n  - {id: c", ":17:5: rows.2: must be a mapping, not a number"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("right", "wrong", "said"), MISTAKES)
 def test_each_mistake_is_named_with_its_place(right: str, wrong: str, said: str) -> None:
     """A wrong definition is an error with path, line, column and what to do."""
-    assert right in PLAIN
-    _, problems = _read(PLAIN.replace(right, wrong, 1))
-    assert any(said in problem.replace("error: ", "", 1) for problem in problems), problems
-    assert all(problem.startswith("plain.yaml") for problem in problems)
+    problems = spoilt(right, wrong)
+    assert any(said in problem for problem in problems), problems
+
+
+def test_rows_of_one_api_may_stand_in_two_places() -> None:
+    """Beside the API's name, and without it: all of them count."""
+    rows = "[{id: x, method: GET, path: /v1/x, scope: read_acc}]"
+    broker, problems = extend_text(f"rows: {rows}\napis: {{main: {{rows: {rows.replace('x', 'y')}}}}}")
+    assert [] == problems
+    assert {"x", "y"} <= {row.id for row in broker.api().table.rows}
 
 
 def test_all_mistakes_come_at_once() -> None:
@@ -118,40 +81,17 @@ def test_all_mistakes_come_at_once() -> None:
         ("title:", "tittle:"),
         ("rate: calls", "rate: cals"),
         ("per_second", "per_sec"),
-        ("code", "cod"),
+        ("kind: code", "kind: cod"),
     ):
         text = text.replace(right, wrong, 1)
-    broker, problems = _read(text)
+    broker, problems = read_text(text)
     assert broker is None
-    assert {"1", "2", "13", "18"} <= {found[1] for each in problems if (found := re.match(r"plain\.yaml:(\d+):", each))}
-
-
-def test_a_name_leads_to_a_private_address_only_where_it_is_listed() -> None:
-    """One by one, by name: what a user adds for a lab says nothing about the hosts that were there before."""
-    broker, problems = _extend("environments: {live: {private_hosts: [simulator, lab.internal]}}")
-    assert [] == problems
-    assert frozenset({"simulator", "lab.internal"}) == broker.environments["live"].private_hosts
-    assert frozenset() == broker.environments["practice"].private_hosts
-
-
-@pytest.mark.parametrize("name", ["", "lab:9443", "*.internal", "Lab", "a_b", "-a", "https://lab"])
-def test_what_is_no_name_is_no_private_host(name: str) -> None:
-    """A pattern or an address has no place there."""
-    _, problems = _extend(f'environments: {{live: {{private_hosts: ["{name}"]}}}}')
-    assert 1 == len(problems)
-    assert "is no host name" in problems[0] or "empty" in problems[0], problems
-
-
-def _extend(text: str) -> tuple[Broker, list[str]]:
-    problems: list[Problem] = []
-    document = parse_yaml(text, "config.yaml")
-    broker = extend(Section(document, (), problems), builtin("questrade"), Path("/etc/bearerd"))
-    return broker, [str(problem) for problem in [*document.problems, *problems]]
+    assert {"1", "3", "10", "15"} <= {found[1] for each in problems if (found := re.match(r"plain\.yaml:(\d+):", each))}
 
 
 def test_a_user_adds_an_environment_of_their_own() -> None:
     """A lab has its own hosts, CA and times; relative files start at the configuration."""
-    broker, problems = _extend(
+    broker, problems = extend_text(
         """\
 environments:
   lab: {token_url: "https://127.0.0.1:9443/oauth2/token", api_hosts: ["127.0.0.1:*"], ca_file: lab-ca.pem,
@@ -163,26 +103,27 @@ environments:
     assert "/etc/bearerd/lab-ca.pem" == lab.ca_file
     assert (1, 0, 0) == (lab.min_life, lab.renew_cooldown, lab.max_rotations_per_day)
     assert {"live", "practice", "lab"} == set(broker.environments)
-    assert broker.table.rows == builtin("questrade").table.rows
+    assert broker.api().table.rows == builtin("questrade").api().table.rows
 
 
 def test_a_user_completes_a_built_in_environment() -> None:
     """What the user names is added to or replaces the built-in value; all else stays."""
-    broker, problems = _extend(
+    broker, problems = extend_text(
         'environments: {practice: {api_hosts: ["api##.practice.test"]}, live: {min_life: 90, api_hosts: ["x.test"]}}'
     )
     assert [] == problems
     practice, live = broker.environments["practice"], broker.environments["live"]
     assert ["api##.practice.test"] == [host.text for host in practice.api_hosts]
-    assert "https://practicelogin.questrade.com/oauth2/token" == practice.token_url
+    login = broker.login()
+    assert "https://practicelogin.questrade.com/oauth2/token" == practice.endpoints(login).token_url
     assert ["api##.iq.questrade.com", "x.test"] == [host.text for host in live.api_hosts]
     assert (90, 120) == (live.min_life, live.renew_cooldown)
-    assert "https://login.questrade.com/oauth2/revoke" == live.revoke_url
+    assert "https://login.questrade.com/oauth2/revoke" == live.endpoints(login).revoke_url
 
 
 def test_a_user_adds_rows_scopes_and_types() -> None:
     """More rows become part of the same table, with scopes and capture types of their own."""
-    broker, problems = _extend(
+    broker, problems = extend_text(
         """\
 scopes: {beta: Calls that are not documented}
 params: {list: "[a-z]{1,20}"}
@@ -192,15 +133,15 @@ rows:
 """
     )
     assert [] == problems
-    assert 31 == len(broker.table.rows)
+    assert 31 == len(broker.api().table.rows)
     assert "beta" in broker.scopes
-    assert 1 == len(broker.table.rows_at("GET", (b"v1", b"watchlists", b"mine")))
-    assert 1 == len(broker.table.rows_at("GET", (b"v1", b"accounts", b"26598145", b"activities", b"")))
+    assert 1 == len(broker.api().table.rows_at("GET", (b"v1", b"watchlists", b"mine")))
+    assert 1 == len(broker.api().table.rows_at("GET", (b"v1", b"accounts", b"26598145", b"activities", b"")))
 
 
 def test_a_row_that_takes_only_refused_calls_may_be_added() -> None:
     """Beside a built-in row: a word where it has digits, another method, another value of a name that decides."""
-    _, problems = _extend(
+    _, problems = extend_text(
         """\
 params: {word: "[a-z]{1,20}"}
 rows:
@@ -238,10 +179,12 @@ rows:
         ('rows: [{id: t, method: GET, path: /v1/markets/quotes, scope: read_acc, when_query: {stream: "true", a: b}}]',
          "it would take calls of the built-in row quotes"),
         ("rows: {}", ":1:1: rows: must be a list, not a mapping"),
+        ("logins: {own: {kind: secret}}", ":1:1: logins: is fixed for a built-in broker"),
+        ("apis: {other: {rows: []}}", ":1:8: apis.other: there is no API 'other', known: main"),
     ],
 )  # fmt: skip
 def test_a_wrong_extension_is_named_with_its_place(text: str, said: str) -> None:
     """What cannot be added to a built-in broker is an error, and the broker stays as it was."""
-    broker, problems = _extend(text)
-    assert any(said in problem.replace("error: ", "", 1) for problem in problems), problems
-    assert {row.id for row in builtin("questrade").table.rows} <= {row.id for row in broker.table.rows}
+    broker, problems = extend_text(text)
+    assert any(said in problem for problem in problems), problems
+    assert {row.id for row in builtin("questrade").api().table.rows} <= {row.id for row in broker.api().table.rows}

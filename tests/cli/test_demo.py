@@ -1,24 +1,31 @@
 """`bearerd demo`: the whole product in one command."""
 
-import asyncio
 import os
 import signal
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from proxy.cli.demo import CLIENT, TRADER, configuration
-from proxy.simulator import serve
 from tests.cli.support import Person
 from tests.cli.test_simulate import under_way
-from tests.product import ACCOUNT, Reply, send, state
+from tests.product import ACCOUNT, Reply, command, demo, send, send_bytes, state
 
 KEYS = {
     "schema", "pid", "url", "console", "client_key", "trader_key", "config", "store", "ca_file", "control", "accounts",
     "mounts",
 }  # fmt: skip
+MOUNTS = ["questrade", "tradier", "alpaca", "alpaca-data", "alpaca-broker"]
+READS = {
+    "questrade": "/v1/accounts",
+    "tradier": "/v1/user/profile",
+    "alpaca": "/v2/account",
+    "alpaca-data": "/v2/stocks/AAPL/quotes/latest",
+    "alpaca-broker": "/v1/accounts",
+}
 ORDER = {
     "symbolId": 8049, "quantity": 10, "limitPrice": 100.5, "timeInForce": "GoodTillCanceled", "action": "Buy",
     "orderType": "Limit", "isAllOrNone": False, "isAnonymous": False, "primaryRoute": "AUTO", "secondaryRoute": "AUTO",
@@ -41,6 +48,13 @@ def after_restart(url: str, key: str) -> Reply:
             time.sleep(0.05)
 
 
+@pytest.fixture(scope="module")
+def shared_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """One demo for the tests that spoil nothing in it."""
+    with demo(tmp_path_factory.mktemp("home")) as found:
+        yield found
+
+
 @pytest.fixture
 def temporary(person: Person) -> str:
     folder = person.home / "tmp"
@@ -55,13 +69,16 @@ def test_the_demo_keeps_its_promises(person: Person, temporary: str) -> None:
     mount, store = found["mounts"]["questrade"], Path(found["store"])
 
     assert KEYS == found.keys()
-    assert {"questrade": [ACCOUNT]} == found["accounts"]
+    assert ["questrade", "tradier", "alpaca"] == list(found["accounts"])
+    assert ([ACCOUNT], ["VA000001"]) == (found["accounts"]["questrade"], found["accounts"]["tradier"])
+    assert MOUNTS == list(found["mounts"])
+    assert ["alpaca-broker"] == [name for name in MOUNTS if "root_url" not in found["mounts"][name]]
     assert store.is_file()
     assert Path(found["config"]).is_file()
     assert Path(found["ca_file"]).is_file()
-    for address in mount.values():
-        answer = call("GET", address + "/v1/accounts", found["client_key"])
-        assert (200, ACCOUNT) == (answer.status, answer.document["accounts"][0]["number"])
+    for name, path in READS.items():
+        for address in found["mounts"][name].values():
+            assert 200 == call("GET", address + path, found["client_key"]).status, (name, address)
     orders = f"{mount['url']}/v1/accounts/{ACCOUNT}/orders"
     refused = call("POST", orders, found["client_key"], ORDER)
     assert (403, 40301) == (refused.status, refused.document["code"])
@@ -69,8 +86,12 @@ def test_the_demo_keeps_its_promises(person: Person, temporary: str) -> None:
 
     os.kill(found["pid"], signal.SIGKILL)
     assert 200 == after_restart(mount["url"] + "/v1/accounts", found["client_key"]).status
-    counts = state(found["control"])
-    assert (1, 0, 1) == (counts["token_posts"], counts["reused_refresh_tokens"], counts["orders"])
+    for name, path in READS.items():
+        assert 200 == call("GET", found["mounts"][name]["url"] + path, found["client_key"]).status
+    counts = {broker: state(found["control"], broker) for broker in found["accounts"]}
+    assert (1, 0, 1) == tuple(counts["questrade"][name] for name in ("token_posts", "reused_refresh_tokens", "orders"))
+    assert {"questrade": 1, "tradier": 1, "alpaca": 2} == {name: each["token_posts"] for name, each in counts.items()}
+    assert {0} == {each["authorizations"][kind] for each in counts.values() for kind in ("stale", "foreign", "none")}
     status = person.run("status", "--json", "-c", found["config"]).document
     assert found["pid"] != status["pid"]
     assert found["url"] == status["url"]
@@ -101,14 +122,53 @@ def test_the_console_of_the_demo_opens_again_and_again(person: Person, temporary
     assert Path(found["store"]).is_file()
 
 
+@pytest.mark.parametrize(
+    ("mount", "path", "form"),
+    [
+        (
+            "tradier",
+            "/v1/accounts/VA000001/orders",
+            b"class=equity&symbol=F&side=buy&quantity=1&type=market&duration=day",
+        ),
+        (
+            "alpaca",
+            "/v2/orders",
+            b'{"symbol": "AAPL", "qty": "1", "side": "buy", "type": "market", "time_in_force": "day"}',
+        ),
+    ],
+)
+def test_only_the_trader_s_key_places_orders(shared_demo: dict[str, Any], mount: str, path: str, form: bytes) -> None:
+    """Exactly once; the client's key is refused with 403, and the broker never hears of it."""
+    url, broker = shared_demo["mounts"][mount]["url"] + path, mount
+    kind = "application/json" if form.startswith(b"{") else "application/x-www-form-urlencoded"
+    before = state(shared_demo["control"], broker)["orders"]
+    tried = [
+        send_bytes("POST", url, form, Authorization=f"Bearer {shared_demo[key]}", **{"Content-Type": kind})
+        for key in ("client_key", "trader_key")
+    ]
+
+    assert [(403, "scope-denied"), (200, None)] == [(reply.status, reply.ours) for reply in tried]
+    assert before + 1 == state(shared_demo["control"], broker)["orders"]
+
+
+def test_an_expired_token_is_renewed_without_anybody(shared_demo: dict[str, Any]) -> None:
+    """Tradier's refresh, as a partner has it: the call goes through."""
+    command(shared_demo["control"], "/expire", "tradier")
+
+    url = shared_demo["mounts"]["tradier"]["url"] + READS["tradier"]
+    assert 200 == call("GET", url, shared_demo["client_key"]).status
+    assert 1 == state(shared_demo["control"], "tradier")["rotations"]
+
+
 def test_a_person_sees_a_first_answer_and_how_to_repeat_it(person: Person, temporary: str) -> None:
-    """The answer of /questrade/v1/accounts comes after the curl command that fetches it."""
+    """Of each broker; an answer comes after the curl command that fetches it."""
     demo = person.start("demo", "--port", "0", TMPDIR=temporary)
     demo.until("serves until Ctrl-C")
     text = demo.out
 
     assert text.index("$ curl -H") < text.index(f'"number": "{ACCOUNT}"')
-    assert "/questrade/v1/accounts" in text
+    for wanted in ("/questrade/v1/accounts", "/tradier/v1/user/profile", "/alpaca/v2/clock", "George Costanza"):
+        assert wanted in text
     assert 0 == demo.stop()
 
 
@@ -131,15 +191,3 @@ def test_a_closed_terminal_takes_the_server_with_it(person: Person, temporary: s
     with pytest.raises(OSError, match="refused"):
         call("GET", url, "")
     assert [] == list(Path(temporary).iterdir())
-
-
-async def test_only_the_client_s_key_decides(tmp_path: Path) -> None:
-    """The mount allows all scopes; the client has those without orders, the trader all."""
-    running = await serve.start(directory=tmp_path)
-    made = await asyncio.to_thread(configuration, 1, 2, {"questrade": 3}, running)
-    await running.stop()
-
-    assert ["read_acc", "read_md", "trade"] == made["mounts"]["questrade"]["scopes"]
-    assert ["read_acc", "read_md"] == made["clients"][CLIENT]["questrade"]
-    assert ["read_acc", "read_md", "trade"] == made["clients"][TRADER]["questrade"]
-    assert "127.0.0.1:1" == made["listen"]

@@ -96,3 +96,52 @@ def test_a_file_below_home_is_not_replaced_unasked(person: Person) -> None:
     assert "precious" == precious.read_text()
     assert 0 == invoke(*arguments, "--yes", **surroundings).exit_code
     assert KEY in precious.read_text()
+
+
+SEVERAL = """\
+version: 1
+listen: 0.0.0.0:8080
+plaintext: accepted
+store: sqlite:state/store.db
+mounts:
+  questrade: {broker: questrade, environment: live, scopes: [read_md]}
+  alpaca: {broker: alpaca, environment: paper, grant: keys, scopes: ["account:read"], port: 8180}
+  alpaca-data: {broker: alpaca, environment: paper, api: data, grant: keys, scopes: [data]}
+grants:
+  keys: {login: keys}
+clients:
+  notebook: {questrade: [read_md]}
+"""
+
+
+def test_all_brokers_are_printed_where_none_is_named(person: Person) -> None:
+    """With what each SDK reads, and without what would win over keys."""
+    person.config.write_text(SEVERAL)
+    result = invoke("env", "-c", str(person.config), "--json", BEARERD_KEY=KEY)
+
+    document = json.loads(result.stdout)
+    assert ["questrade", "alpaca", "alpaca-data"] == document["mounts"]
+    assert "http://127.0.0.1:8080/alpaca" == document["variables"]["APCA_API_BASE_URL"]
+    assert "http://127.0.0.1:8080/alpaca-data" == document["variables"]["APCA_DATA_BASE_URL"]
+    assert KEY == document["variables"]["APCA_API_SECRET_KEY"]
+    assert {"APCA_API_OAUTH", "APCA_API_OAUTH_TOKEN"} <= set(document["unset"])
+
+
+def test_a_named_mount_leaves_the_other_brokers_out(person: Person) -> None:
+    """Nothing is said of Alpaca's variables, neither set nor taken away."""
+    person.config.write_text(SEVERAL)
+    result = invoke("env", "questrade", "-c", str(person.config), BEARERD_KEY=KEY)
+
+    assert 0 == result.exit_code
+    assert "APCA" not in result.stdout
+
+
+def test_a_token_file_finds_its_broker_s_mount(person: Person) -> None:
+    """It need not be named where only one fits; a broker without one is a wrong use."""
+    person.config.write_text(SEVERAL)
+
+    result = invoke("env", "-c", str(person.config), "--format", "questrade_api", BEARERD_KEY=KEY)
+    assert "http://127.0.0.1:8080/questrade/" == json.loads(result.stdout)["api_server"]
+    result = invoke("env", "alpaca", "-c", str(person.config), "--format", "qtrade", BEARERD_KEY=KEY)
+    assert 2 == result.exit_code
+    assert "qtrade is a library for questrade" in result.stderr

@@ -6,43 +6,43 @@ import subprocess
 import pytest
 import yaml
 
-from proxy.cli.envfiles import FORMATS, Access, variables
+from proxy.cli.envfiles import FORMATS, Access
+from proxy.cli.environment import Variables
 
-ACCESS = Access("http://127.0.0.1:8080", "http://127.0.0.1:8080/questrade", "questrade", "brd_KEY")
+ACCESS = Access(
+    Variables({"BEARERD_URL": "http://127.0.0.1:8080", "BEARERD_KEY": "brd_KEY"}, ("APCA_API_OAUTH",)),
+    "http://127.0.0.1:8080/questrade",
+    "brd_KEY",
+)
 FIVE = {"access_token", "api_server", "expires_in", "refresh_token", "token_type"}
 
 
-def test_the_variables_of_questrade() -> None:
-    """Ours, and the two that stand for a token answer."""
-    expected = {
-        "BEARERD_URL": "http://127.0.0.1:8080",
-        "BEARERD_KEY": "brd_KEY",
-        "QUESTRADE_API_SERVER": "http://127.0.0.1:8080/questrade/",
-        "QUESTRADE_ACCESS_TOKEN": "brd_KEY",
-    }
-
-    assert expected == variables(ACCESS)
-
-
 def test_sh_output_survives_a_shell() -> None:
-    """Whatever the text is, a shell reads it back."""
-    access = Access("it's $HOME `x`", "m", "other", "k")
-    script = FORMATS["sh"].render(access) + 'printf %s "$BEARERD_URL"'
+    """Whatever the text is, a shell reads it back; what is to go is gone."""
+    text = "it's $HOME `x`"
+    access = Access(Variables({"BEARERD_URL": text}, ("APCA_API_OAUTH",)), "m", "k")
+    script = FORMATS["sh"].render(access) + 'printf %s "$BEARERD_URL${APCA_API_OAUTH-}"'
+    done = subprocess.run(
+        ["sh", "-ec", script], capture_output=True, text=True, check=True, env={"APCA_API_OAUTH": "real"}
+    )
 
-    assert access.url == subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert text == done.stdout
 
 
 @pytest.mark.parametrize(
-    ("name", "line"),
+    ("name", "lines"),
     [
-        ("fish", "set -gx BEARERD_KEY 'it\\'s'"),
-        ("powershell", "$env:BEARERD_KEY = 'it''s'"),
-        ("dotenv", "BEARERD_KEY='it'\\''s'"),
+        ("sh", ["unset APCA_API_OAUTH", "export BEARERD_KEY='it'\\''s'"]),
+        ("fish", ["set -e APCA_API_OAUTH", "set -gx BEARERD_KEY 'it\\'s'"]),
+        ("powershell", ["Remove-Item -ErrorAction Ignore Env:APCA_API_OAUTH", "$env:BEARERD_KEY = 'it''s'"]),
+        ("dotenv", ["APCA_API_OAUTH=", "BEARERD_KEY='it'\\''s'"]),
     ],
 )
-def test_other_shells_have_their_own_quotes(name: str, line: str) -> None:
-    """One line a variable, in that shell's words."""
-    assert line == FORMATS[name].render(Access("u", "m", "other", "it's")).splitlines()[1]
+def test_each_shell_has_its_own_words_and_quotes(name: str, lines: list[str]) -> None:
+    """One line a variable, those first that are taken away."""
+    access = Access(Variables({"BEARERD_KEY": "it's"}, ("APCA_API_OAUTH",)), "m", "it's")
+
+    assert lines == FORMATS[name].render(access).splitlines()
 
 
 def test_qtrade_gets_five_fields_and_no_slash() -> None:

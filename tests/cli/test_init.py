@@ -92,9 +92,16 @@ def test_a_store_without_its_key_gets_no_new_one(person: Person) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
-    [(["--broker", "questrde"], "did you mean 'questrade'"), (["--environment", "moon"], "known: live, practice")],
+    [
+        (["--broker", "questrde"], "did you mean 'questrade'"),
+        (["--environment", "moon"], "known: live, practice"),
+        (
+            ["--broker", "tradier", "--environment", "sandbox", "--api", "stream"],
+            "has no API 'stream'; known: rest, ws",
+        ),
+    ],
 )
-def test_a_wrong_broker_or_environment_writes_nothing(arguments: list[str], expected: str, tmp_path: Path) -> None:
+def test_a_wrong_broker_environment_or_api_writes_nothing(arguments: list[str], expected: str, tmp_path: Path) -> None:
     """A usage error, and no file."""
     path = tmp_path / "config.yaml"
     result = invoke("init", *arguments, "-c", str(path))
@@ -108,8 +115,44 @@ def test_the_template_lists_the_scopes_with_their_meaning() -> None:
     """A person can see what `trade` is before they add it."""
     from proxy.brokers import builtin
 
-    text = configuration(builtin("questrade"), "practice")
+    text = configuration(builtin("questrade"), "practice", "main")
 
     assert "environment: practice" in text
     assert "scopes: [read_acc, read_md]" in text
     assert "#   trade: Place, change and cancel orders" in text
+
+
+@pytest.mark.parametrize(
+    ("broker", "environment", "api", "expected"),
+    [
+        ("tradier", "live", "rest", ["scopes: [read, market]", "#tradier-ws: {", "#tradier-stream: {"]),
+        ("tradier", "sandbox", "ws", ["    api: ws", "scopes: [stream]", "#tradier-rest: {"]),
+        ("alpaca", "paper", "trading", ["scopes: [account:read]", "{login: keys}", "#alpaca-data: {"]),
+        ("alpaca", "sandbox", "broker", ["    api: broker", "{login: broker-basic}", "broker:kyc.read, "]),
+    ],
+)
+def test_each_brokers_first_configuration_is_good_and_only_reads(
+    broker: str, environment: str, api: str, expected: list[str], tmp_path: Path
+) -> None:
+    """The scopes are those of the API, the login one that needs no application, other APIs are a comment away."""
+    from proxy.brokers import builtin
+    from proxy.settings import read
+
+    text = configuration(builtin(broker), environment, api)
+    assert [] == [part for part in expected if part not in text]
+    path = tmp_path / "config.yaml"
+    path.write_text(text.replace(f"  #{broker}", f"  {broker}"))
+    settings = read(path, {})
+    rows = settings.api_of(broker).table.rows
+    allowed = [row for row in rows if row.scope in settings.config.mounts[broker].scopes]
+    assert 0 < len(allowed)
+    assert not any(row.mutating for row in allowed)
+    assert settings.grants[broker].login.kind == "secret"
+
+
+def test_another_api_is_asked_for_by_name(person: Person) -> None:
+    """The whole command, for a broker with several."""
+    done = person.run("init", "--broker", "alpaca", "--environment", "paper", "--api", "data")
+
+    assert 0 == done.code, done.err
+    assert 0 == person.run("scopes", "check", "GET", "/alpaca/v2/stocks/bars", "--client", "notebook").code

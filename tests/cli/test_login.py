@@ -1,14 +1,36 @@
 """`bearerd login` and `bearerd revoke`, with and without a running server."""
 
-from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
 from proxy.cli.exits import Stop
-from proxy.cli.login import confirm, login, read_token
+from proxy.cli.login import confirm, login, questions, success
+from proxy.settings import Settings
+from proxy.spans import clock_time
 from tests.cli.support import Person
 
+NOW = 1_795_252_440.0
+ANSWER: dict[str, Any] = {
+    "grant": "ada", "broker": "tradier", "environment": "live", "granted": [], "missing": [], "refreshed": NOW,
+    "next_renewal": None, "ends": None, "dies": None, "access_expires": NOW + 1800, "reason": "", "warning": None,
+}  # fmt: skip
+VAULT: dict[str, Any] = {
+    "title": "Vault",
+    "scopes": {"read": "Looking"},
+    "params": {},
+    "logins": {
+        "keys": {
+            "kind": "secret", "asks": ["key id", "secret key"], "expires_in": "never",
+            "placement": {"headers": ["X-Key-Id", "X-Key-Secret"]},
+        },
+    },
+    "environments": {
+        "simulator": {"api_server": "https://127.0.0.1:9", "login_page": "https://vault.example/keys"},
+    },
+    "rows": [{"id": "me", "method": "GET", "path": "/me", "scope": "read"}],
+}  # fmt: skip
 TOKEN = "aSBe7wAAdx88QTbwut0tiu3SYic3ox8F"
 
 
@@ -17,41 +39,6 @@ def test_there_is_no_option_that_takes_a_token() -> None:
     options = [param for param in login.params if isinstance(param, click.Option)]
 
     assert {"config", "color"} == {option.name for option in options if not option.is_flag}
-
-
-def test_one_newline_at_the_end_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the variable and from the file that it names; the variable is taken out of the environment."""
-    file = tmp_path / "token"
-    file.write_text(TOKEN + "\n")
-    file.chmod(0o600)
-    environ = {"BEARERD_LOGIN_TOKEN": TOKEN}
-
-    assert TOKEN == read_token(environ, from_stdin=False, question=None)
-    assert {} == environ
-    assert TOKEN == read_token({"BEARERD_LOGIN_TOKEN_FILE": str(file)}, from_stdin=False, question=None)
-
-
-def test_two_places_with_a_token_are_a_usage_error() -> None:
-    """Nobody guesses which one was meant."""
-    environ = {"BEARERD_LOGIN_TOKEN": TOKEN, "BEARERD_LOGIN_TOKEN_FILE": "token"}
-
-    with pytest.raises(click.UsageError, match="one way only"):
-        read_token(environ, from_stdin=False, question=None)
-
-
-def test_no_token_is_a_usage_error() -> None:
-    """With the ways to give one."""
-    with pytest.raises(click.UsageError, match="--token-stdin"):
-        read_token({}, from_stdin=False, question=None)
-
-
-@pytest.mark.parametrize("text", ["", "two words", "line\nbreak", "naïve", "x" * 9000])
-def test_what_is_no_token_is_never_sent(text: str) -> None:
-    """It is refused before anybody is asked, and not quoted."""
-    with pytest.raises((Stop, click.UsageError)) as caught:
-        read_token({"BEARERD_LOGIN_TOKEN": text}, from_stdin=False, question=None)
-
-    assert not text or text not in str(caught.value)
 
 
 def test_without_a_person_only_yes_confirms() -> None:
@@ -104,3 +91,72 @@ def test_an_unknown_mount_is_named(customer: Person) -> None:
 
     assert 1 == done.code
     assert "Mounts: questrade" in done.err
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"granted": ["read", "trade"]}, "  Scopes: read trade"),
+        ({"next_renewal": NOW + 1450}, "  The access token refreshes in 24m, by itself while bearerd runs."),
+        ({"ends": NOW + 86400}, f"  Log in again before {clock_time(NOW + 86400)}."),
+        ({"dies": NOW + 86400}, f"  Unused, the login lasts until {clock_time(NOW + 86400)}."),
+        ({"access_expires": None}, "  It lasts until it is revoked."),
+        ({"missing": ["trade"]}, "  ! Not granted: trade; the broker will refuse calls that need it."),
+        ({"reason": "no host"}, "  ! no host"),
+        ({"warning": "it ends soon"}, "  ! it ends soon"),
+    ],
+    ids=range(8),
+)
+def test_a_login_says_what_it_brought(changes: dict[str, Any], line: str) -> None:
+    """Scopes, how long it lasts, what is missing: a line each, and no more."""
+    assert ["✓ ada is logged in at tradier (live).", line] == list(success(ANSWER | changes))
+
+
+def test_a_person_is_asked_for_what_the_broker_has(settings: Settings) -> None:
+    """With the page that it comes from."""
+    grant = settings.grants["family"]
+
+    (question,) = questions(grant)
+    assert question.startswith("Questrade: refresh token from https://apphub.questrade.com/")
+
+
+def test_a_script_is_told_what_a_login_takes(customer: Person) -> None:
+    """As data, and nothing has happened yet."""
+    begun = customer.run("login", "questrade", "--non-interactive").document
+
+    assert (1, "refresh-token", ["refresh token"]) == (begun["schema"], begun["kind"], begun["asks"])
+    assert "bearerd login questrade --token-stdin" in begun["next_step"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--complete",), "--complete is for the broker's page"),
+        (("--complete", "--token-stdin"), "exclude each other"),
+        (("--non-interactive", "--complete"), "exclude each other"),
+    ],
+    ids=range(3),
+)
+def test_ways_that_do_not_fit_are_usage_errors(customer: Person, options: tuple[str, ...], words: str) -> None:
+    """Each with the reason."""
+    done = customer.run("login", "questrade", *options)
+
+    assert (2, True) == (done.code, words in done.err)
+
+
+def test_a_key_pair_is_two_lines(customer: Person) -> None:
+    """Kept as it is, sealed, and posted nowhere; one line is not enough, and nothing of it is shown."""
+    customer.write_config(
+        "simulator",
+        {"vault": VAULT},
+        **{"broker: questrade": "broker: vault", "[read_acc, read_md]": "[read]", "[read_md]": "[read]"},
+    )
+    half = customer.run("login", "questrade", "--token-stdin", stdin="canary-key-id\n")
+    done = customer.run("login", "questrade", "--token-stdin", stdin="canary-key-id\ncanary-secret-key\n")
+
+    assert (1, True) == (half.code, "takes 2 parts, one a line" in half.err), half.err
+    assert 0 == done.code, done.err
+    assert "It lasts until it is revoked." in done.out
+    assert "canary" not in half.output + done.output
+    revoked = customer.run("revoke", "questrade", "--yes")
+    assert "the broker still takes it; delete it on the broker's page: https://vault.example/keys" in revoked.out

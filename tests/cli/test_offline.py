@@ -2,9 +2,14 @@
 
 import asyncio
 import fcntl
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
 
 from proxy.cli.invocation import Invocation
-from proxy.cli.offline import carry_out, opened
+from proxy.cli.offline import Offline, carry_out, opened
+from proxy.config import Tcp, Unix
 from proxy.settings import Settings
 
 
@@ -43,3 +48,24 @@ async def test_a_command_sees_its_own_mount_only(invocation: Invocation, setting
 
     assert done is not None
     assert ("family", False) == (done["grant"], done["broker_told"])
+
+
+@pytest.mark.parametrize(
+    ("console", "expected"),
+    [
+        ((Tcp("127.0.0.1", 8081),), "http://127.0.0.1:8081/"),
+        ((Unix(Path("/run/console.sock")), Tcp("0.0.0.0", 8082)), "http://127.0.0.1:8082/"),
+        ((Tcp("127.0.0.1", 0),), None),
+        ((), None),
+    ],
+    ids=range(4),
+)
+async def test_a_login_comes_back_to_where_the_console_will_be(
+    invocation: Invocation, settings: Settings, console: tuple[Tcp | Unix, ...], expected: str | None
+) -> None:
+    """If that is known before a server runs."""
+    known = replace(settings, config=settings.config.model_copy(update={"console": console}))
+    async with opened(invocation, settings, nobody) as custody:
+        assert custody is not None
+
+        assert expected == Offline(known, custody, lambda: known).console_address

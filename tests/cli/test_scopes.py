@@ -96,3 +96,69 @@ def test_the_list_of_an_unknown_mount(person: Person) -> None:
 
     assert 1 == result.exit_code
     assert "known: questrade" in result.stderr
+
+
+ALPACA = """\
+version: 1
+mounts:
+  alpaca: {broker: alpaca, environment: paper, scopes: ["account:read", trading]}
+  alpaca-data: {broker: alpaca, environment: paper, api: data, grant: alpaca, scopes: [data]}
+  tradier: {broker: tradier, environment: live, scopes: [market, read]}
+  partner: {broker: alpaca, environment: sandbox, api: broker, scopes: ["broker:oauth"]}
+grants: {alpaca: {login: keys}, partner: {login: broker-basic}}
+clients: {bot: {alpaca: ["account:read"], alpaca-data: [data]}}
+"""
+
+
+@pytest.fixture
+def alpaca(person: Person) -> str:
+    """A configuration with several APIs of one broker."""
+    person.config.write_text(ALPACA)
+    return str(person.config)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code", "said"),
+    [
+        ("GET", "/alpaca/v2/orders:by_client_order_id", 0, "needs scope account:read"),
+        ("GET", "/alpaca/v2/assets/BTC%2FUSD", 0, "needs scope account:read"),
+        ("POST", "/alpaca/v2/wallets/transfers", 1, "no scope opens it: the broker documents none for it"),
+        ("GET", "/alpaca/v2/stocks/bars", 1, "no row for this path"),
+        ("GET", "/alpaca-data/v2/stocks/bars", 0, "needs scope data; mount alpaca-data has data"),
+        ("GET", "/alpaca/stream", 1, "it opens a WebSocket, and those are not relayed yet"),
+        ("GET", "/tradier/v1/beta/markets/fundamentals/ratios", 0, "needs scope market"),
+    ],
+)
+def test_a_mount_is_judged_by_the_rows_of_its_own_api(
+    method: str, path: str, code: int, said: str, alpaca: str
+) -> None:
+    """A call of another API is no call here; what no scope opens says so."""
+    result = invoke("scopes", "check", method, path, "-c", alpaca)
+
+    assert code == result.exit_code
+    assert said in result.stdout
+
+
+def test_the_list_shows_what_is_never_allowed(alpaca: str) -> None:
+    """Last, below a line of its own; and only the scopes of the mount's own API."""
+    shown = invoke("scopes", "list", "alpaca", "-c", alpaca).stdout
+
+    scopes, _, denied = shown.partition("no scope opens it: the broker documents none for it")
+    assert 7 == len(denied.strip().splitlines())
+    assert "/v2/tokenization/mint" in denied
+    assert ("✓ trading: " in scopes, "✗ account:write: " in scopes, "data: " in scopes) == (True, True, False)
+    assert "WebSocket" in scopes
+
+
+def test_the_list_says_what_becomes_of_a_call(alpaca: str) -> None:
+    """Another path at the broker, a secret that is put in."""
+    assert 7 == invoke("scopes", "list", "tradier", "-c", alpaca).stdout.count("sent as /beta/…")
+    assert 2 == invoke("scopes", "list", "partner", "-c", alpaca).stdout.count("client_secret is filled in here")
+
+
+def test_denied_rows_are_data_too(alpaca: str) -> None:
+    """Without a scope, and not allowed."""
+    found = json.loads(invoke("scopes", "list", "alpaca", "--client", "bot", "--json", "-c", alpaca).stdout)
+
+    assert ("trading", ["account:read"]) == (found["api"], found["scopes"])
+    assert {(None, False)} == {(row["scope"], row["allowed"]) for row in found["rows"] if row["denied"]}

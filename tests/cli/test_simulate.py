@@ -17,17 +17,49 @@ def test_one_line_says_where_everything_is(person: Person) -> None:
     assert 1 == found["schema"]
     assert simulator.pid == found["pid"]
     assert {"control", "ca_file", "token_url", "refresh_token", "environment"} <= found.keys()
+    assert ["questrade", "tradier", "alpaca"] == list(found["brokers"])
+    assert found["token_url"] == found["brokers"]["questrade"]["token_url"]
+    assert "secret" in found["brokers"]["tradier"]["logins"]["personal"]
     assert 0 == state(found["control"])["token_posts"]
     assert 0 == simulator.stop()
 
 
 def test_a_person_gets_a_configuration_to_paste(person: Person) -> None:
-    """Addresses, and the environment as it goes into `brokers:`."""
-    simulator = person.start("simulate")
+    """Addresses, what each login needs, and the environments as they go into `brokers:`."""
+    simulator = person.start("simulate", "--broker", "tradier", "--callback", "http://127.0.0.1:1/x")
     simulator.until("\n    environments: ")
 
-    assert simulator.out.startswith("control        http://127.0.0.1:")
+    assert simulator.out.startswith("control  http://127.0.0.1:")
+    assert "client_secret  demo-tradier-secret" in simulator.out
+    assert "questrade" not in simulator.out
     assert 0 == simulator.stop(signal.SIGINT)
+
+
+BROKER = """
+name: tiny
+login: {kind: secret, secret: [s3cret]}
+calls:
+  - {method: GET, path: /v1/things, json: []}
+"""
+
+
+def test_a_broker_of_a_file_is_simulated_alone(person: Person) -> None:
+    """Whoever brings a broker of their own wants that one, unless others are named too."""
+    (person.home / "tiny.yaml").write_text(BROKER, "utf-8")
+    alone = person.start("simulate", "--json", "--file", "tiny.yaml")
+    both = person.start("simulate", "--json", "--file", "tiny.yaml", "--broker", "questrade")
+
+    assert ["tiny"] == list(alone.document()["brokers"])
+    assert ["questrade", "tiny"] == list(both.document()["brokers"])
+    assert [0, 0] == [alone.stop(), both.stop()]
+
+
+def test_an_unknown_broker_is_a_usage_error() -> None:
+    """The message names those that there are."""
+    result = invoke("simulate", "--broker", "tardier")
+
+    assert 2 == result.exit_code
+    assert "questrade, tradier, alpaca" in result.output
 
 
 def under_way(program: Program, person: Person, file: str) -> None:

@@ -12,6 +12,7 @@ MOUNT = {
     "name": "questrade", "broker": "questrade", "environment": "live", "scopes": ["read_acc"], "grant": "questrade",
     "url": "http://127.0.0.1:8080/questrade", "state": "fresh", "usable": True, "reason": "", "fix": None, "since": NOW,
     "api_host": "api01.iq.questrade.com", "next_renewal": NOW + 1450, "calls": 1840, "denied": 2, "last_call": NOW - 12,
+    "login": "refresh-token", "granted": [], "missing": [], "ends": None, "warning": None,
 }  # fmt: skip
 DEAD = MOUNT | {
     "name": "spouse", "grant": "spouse", "state": "needs-login", "usable": False, "next_renewal": None, "calls": 31,
@@ -79,6 +80,33 @@ def test_warnings_and_a_stop_are_shown() -> None:
 def test_a_grant_that_never_logged_in() -> None:
     """No date, since there was never a login."""
     assert "login needed" == token_state(MOUNT | {"state": "none"}, NOW)
+
+
+def test_a_login_that_ends_says_when() -> None:
+    """In the row, and as a thing to do once that is near; so is a scope that it did not bring."""
+    ending = MOUNT | {
+        "next_renewal": None,
+        "ends": NOW + 7200,
+        "warning": "the login ends in 2 h; before that: bearerd login",
+    }
+    text = shown(found(ending))
+    assert "! questrade  live  fresh, ends in 2h00m" in text
+    assert "! questrade: the login ends in 2 h; before that: bearerd login" in text
+
+    text = shown(found(MOUNT | {"missing": ["trade"]}))
+    assert "! questrade: the login lacks the scope trade. To fix: bearerd login questrade" in text
+
+
+def test_a_token_without_an_end_is_just_fresh() -> None:
+    """There is nothing to count down."""
+    assert "fresh" == token_state(MOUNT | {"next_renewal": None}, NOW)
+
+
+def test_how_a_grant_was_logged_in_is_shown_on_request() -> None:
+    """With the scopes that the broker granted."""
+    lines = render(found(MOUNT | {"granted": ["read_acc"]}), Style(colored=False), verbose=True)
+
+    assert "(login refresh-token, granted: read_acc)" in "\n".join(lines)
 
 
 def test_rights_of_a_client_that_may_do_nothing() -> None:

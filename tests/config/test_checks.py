@@ -72,6 +72,8 @@ def test_a_secret_is_given_once(load_text: LoadText) -> None:
         "BEARERD_GRANTS__QUESTRADE__CLIENT_SECRET_FILE": "x",
     }
     assert twice in _found(load_text, Q, **in_environment)
+    text = f"{Q}grants: {{questrade: {{apps: {{one: {{client_secret: canary, client_secret_file: x}}}}}}}}\n"
+    assert [twice.replace("questrade.", "questrade.apps.one.")] == _found(load_text, text)
 
 
 @pytest.mark.parametrize(

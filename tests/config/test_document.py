@@ -1,10 +1,14 @@
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.config import Document, Mark, parse_yaml
+from proxy.config.document import _Loader, quick
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def _texts(document: Document) -> list[str]:
@@ -130,3 +134,15 @@ def test_no_text_makes_it_raise(text: str) -> None:
     found = parse_yaml(text, "c.yaml")
     assert isinstance(found.data, dict)
     assert all(re.match(r"c\.yaml(:\d+:\d+)?: error: ", str(problem)) for problem in found.problems)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "proxy" / "brokers").glob("*.yaml")), ids=lambda file: file.name)
+def test_our_own_files_are_read_quickly_and_alike(file: Path) -> None:
+    """What comes with bearerd may be read by libyaml: the same data, with every mark at the same place."""
+    text = file.read_text("utf-8")
+    assert parse_yaml(text, file.name) == parse_yaml(text, file.name, ours=True)
+
+
+def test_without_libyaml_there_is_one_way_to_read() -> None:
+    """PyYAML can be built without it."""
+    assert quick(libyaml=False) is _Loader

@@ -38,6 +38,8 @@ def _holds(data: object, key: tuple[str, ...]) -> bool:
         (("mounts", ANY, "scopes"), Kind.LIST),
         (("grants", ANY, "client_secret"), Kind.SECRET),
         (("grants", ANY, "client_secret_file"), Kind.TEXT),
+        (("grants", ANY, "login"), Kind.TEXT),
+        (("grants", ANY, "apps", ANY, "client_secret"), Kind.SECRET),
         (("clients",), Kind.TEXT),
         (("clients", ANY, ANY), Kind.LIST),
         (("brokers", ANY), Kind.TREE),

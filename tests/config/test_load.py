@@ -141,36 +141,12 @@ def test_default_places_follow_xdg_and_systemd(environ: dict[str, str], store: s
     assert {"store": f"sqlite:{store}", "key": f"file:{key}"} == default_places({"HOME": "/home/me"} | environ)
 
 
-SECRET_FILE = """\
-mounts: {q: {broker: b, environment: live, scopes: []}}
-grants: {q: {client_secret_file: app.secret}}
-"""
-
-
-def test_a_secret_file_is_read(load_text: LoadText, state_dir: Path) -> None:
-    """Relative to the configuration, one newline at its end does not count, and it is not shown."""
-    (state_dir / "app.secret").write_text("canary\n\n")
-    (state_dir / "app.secret").chmod(0o600)
-    config = load_text(SECRET_FILE).require()
-    secret = config.grants["q"].client_secret
-    assert secret is not None
-    assert "canary\n" == secret.reveal()
-    assert {"client_secret_file": str(state_dir / "app.secret")} == config.effective()["grants"]["q"]
-
-
-def test_a_secret_file_must_be_private(load_text: LoadText, state_dir: Path) -> None:
-    """Missing, readable by others or empty: each with its fix."""
-    file = state_dir / "app.secret"
-    place = "config.yaml:2:34: error: grants.q.client_secret_file:"
-
-    def found() -> list[str]:
-        return [str(problem) for problem in load_text(SECRET_FILE).problems]
-
-    assert [f"{place} the file cannot be read, put the secret into {file}"] == found()
-    file.touch(mode=0o600)
-    assert [f"{place} the file is empty, put the secret into {file}"] == found()
-    file.chmod(0o640)
-    assert [f"{place} the file must be readable by its owner and by nobody else, run: chmod 600 {file}"] == found()
+def test_a_secret_file_is_left_alone(load_text: LoadText, state_dir: Path) -> None:
+    """Its path starts at the configuration; who needs the secret reads it."""
+    text = "mounts: {q: {broker: b, environment: live, scopes: []}}\ngrants: {q: {client_secret_file: app.secret}}\n"
+    config = load_text(text).require()
+    assert state_dir / "app.secret" == config.grants["q"].client_secret_file
+    assert str(state_dir / "app.secret") == config.effective()["grants"]["q"]["client_secret_file"]
 
 
 def test_environment_and_flags_reach_the_sections(load_text: LoadText) -> None:

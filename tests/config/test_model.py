@@ -110,6 +110,7 @@ def test_places_are_resolved() -> None:
         ({"egress_proxy": "http://u:p@h:1"}, "may hold no user and password", "write http://HOST:PORT"),
         ({"grants": {"x": {"client_secret": 7}}}, "must be text", "put it in quotes"),
         ({"grants": {"x": {"client_secret_file": 7}}}, "must be a path", "write it as text"),
+        ({"grants": {"x": {"apps": {"a": {"client_secret": 7}}}}}, "must be text", "put it in quotes"),
         ({"mounts": {"bearerd": {}}}, "'bearerd' is kept for bearerd itself", "choose another name"),
     ],
 )
@@ -124,6 +125,13 @@ def test_a_wrong_value_is_explained(data: dict[str, object], message: str, fix: 
 def test_only_a_plain_http_proxy_is_taken(text: str) -> None:
     """Anything but http://HOST:PORT is refused."""
     assert [("is no address of a proxy", "write http://HOST:PORT")] == _refused(egress_proxy=text)
+
+
+@pytest.mark.parametrize("text", ["localhost:1/callback", "app:/x", "http://", "https://h/#x", "https://h/a b", "//h"])
+def test_a_redirect_is_an_address_that_a_browser_follows(text: str) -> None:
+    """Absolute, http or https, without a fragment."""
+    why = "is no address that a browser can be sent back to"
+    assert [(why, "write http://127.0.0.1:PORT/callback")] == _refused(grants={"x": {"redirect_uri": text}})
 
 
 @pytest.mark.parametrize("text", ["bearerd.internal", "A.b:1", "a b:1", "*:1", "a:", "a:x", "-a:1"])

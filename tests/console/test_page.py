@@ -73,8 +73,8 @@ def test_mounts_of_one_grant_need_one_login() -> None:
     shared = [mount(name, grant="ada", **DEAD) for name in ("a", "b")]
 
     assert [
-        {"what": "Questrade (ada): needs-login", "fix": "bearerd login questrade"},
-        {"what": "the file has changed", "fix": None},
+        {"what": "Questrade (ada): needs-login", "fix": "bearerd login questrade", "login": None},
+        {"what": "the file has changed", "fix": None, "login": None},
     ] == needs(status(*shared, warnings=["the file has changed"]))
 
 
@@ -159,13 +159,79 @@ def test_signs(changes: dict[str, Any], expected: str) -> None:
     assert expected == sign(mount(**changes))
 
 
-@pytest.mark.parametrize("page", [PAGES.status(status(mount())), PAGES.closed()], ids=["status", "closed"])
+def test_a_login_over_the_broker_s_page_has_a_button() -> None:
+    """Where the console can take the browser back: beside what is to be done, or to log in again."""
+    shown: dict[str, Any] = {"login_kind": "code", "login_here": True}
+    dead = Text(PAGES.status(status(mount(**DEAD | shown)), csrf="c5rf"))
+    well = Text(PAGES.status(status(mount(**shown)), csrf="c5rf"))
+
+    assert "Log in on the broker's page" in dead.text
+    assert "Log in again" in well.text
+    for page in (dead, well):
+        assert 1 == page.tags.count("form")
+        assert {("method", "post"), ("action", "login"), ("value", "c5rf"), ("value", "questrade")} <= {
+            *page.attributes
+        }
+    assert "form" not in Text(PAGES.status(status(mount(**DEAD)))).tags
+
+
+def test_an_end_that_is_near_is_a_thing_to_do() -> None:
+    """With the time, and the command; so are scopes that the login did not bring."""
+    text = Text(PAGES.status(status(mount(warning="it ends: bearerd login ada", ends=NOW + 2 * HOUR, dies=None)))).text
+    assert "1 thing needs you Questrade (questrade): it ends: bearerd login ada Mounts" in text
+    assert f"log in again before {clock_time(NOW + 2 * HOUR)}" in text
+    assert "! questrade" in text
+
+    text = Text(PAGES.status(status(mount(missing=["trade"])))).text
+    assert "the login lacks the scope trade To fix: bearerd login questrade" in text
+    assert "read_acc read_md the login lacks trade" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, f"unused, until {clock_time(NOW + 72 * HOUR)}"),
+        ({"ends": NOW}, f"until {clock_time(NOW)}"),
+        ({"dies": None, "access_expires": None}, "until it is revoked"),
+        ({"dies": None}, "bearerd renews it by itself"),
+        ({"granted": ["read", "trade"]}, "Scopes read trade Lasts"),
+        ({"granted": ["read"], "missing": ["trade"]}, "Not granted trade: calls that need it"),
+        ({"reason": "account 26598145 is odd"}, "account …145 is odd"),
+    ],
+    ids=range(7),
+)
+def test_the_end_of_a_login_says_what_it_brought(changes: dict[str, Any], words: str) -> None:
+    """Which grant, which scopes, until when."""
+    text = Text(PAGES.done("questrade", mount(**changes), "")).text
+
+    assert "✓ Logged in questrade is logged in at questrade (practice)." in text
+    assert words in text
+
+
+def test_a_login_that_came_to_nothing_says_why_and_what_to_type() -> None:
+    """Of one that belongs to no grant there is nothing to begin anew."""
+    text = Text(PAGES.done("ada", None, "the broker's <b>no</b>")).text
+    assert "The login of ada was not completed: the broker's <b>no</b>." in text
+    assert "bearerd login ada" in text
+
+    assert "Nothing was changed: no login waits." in Text(PAGES.done(None, None, "no login waits")).text
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        PAGES.status(status(mount(login_here=True))), PAGES.closed(), PAGES.done("ada", mount(), ""),
+        PAGES.done("ada", None, "no"), PAGES.done(None, None, "no"), PAGES.leaving("ada"),
+    ],
+    ids=["status", "closed", "logged in", "not logged in", "no login", "leaving"],
+)  # fmt: skip
 def test_pages_are_whole_and_plain(page: str) -> None:
     """A language, one h1 and one main; no script, no inline style, nothing from elsewhere."""
     read = Text(page)
 
     assert page.startswith('<!doctype html>\n<html lang="en">')
     assert (1, 1) == (read.tags.count("h1"), read.tags.count("main"))
+    assert "action" not in dict(read.attributes) or "login" == dict(read.attributes)["action"]
     assert {"script", "style", "iframe", "img"}.isdisjoint(read.tags)
     assert [] == [name for name, _ in read.attributes if name == "style" or name.startswith("on")]
     assert {"/console.css"} == {value for name, value in read.attributes if name in ("href", "src")} - {"./?paused"}

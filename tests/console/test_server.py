@@ -1,104 +1,20 @@
 """The console over real sockets: who may look, and what lies under which path."""
 
-import asyncio
 import re
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from email.message import Message
-from email.parser import BytesParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from proxy.config import Address, Tcp, Unix
-from proxy.console.server import COOKIE, Console
+from proxy.config import Tcp, Unix
+from proxy.console.server import COOKIE
 from tests.console.shown import mount, status
+from tests.console.visitor import TOKEN, Browser, View, console_at
 
-TOKEN = "0pen-sesame"
 CSP = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'"
 )
 OPEN = ["/livez", "/healthz", "/readyz", "/metrics", "/console.css"]
-
-
-@dataclass
-class View:
-    """A server's standing that a test sets."""
-
-    shown: dict[str, Any] = field(default_factory=lambda: status(mount()))
-    word: str = "ok"
-    bug: bool = False
-
-    def status(self) -> dict[str, Any]:
-        return self.shown
-
-    def ready(self) -> tuple[str, list[str]]:
-        return self.word, ["[+]store ok", "[+]grant questrade fresh"]
-
-    def metrics(self) -> bytes:
-        if self.bug:
-            raise ValueError(TOKEN)
-        return b"bearerd_in_flight 0.0\n"
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A whole answer."""
-
-    status: int
-    headers: Message
-    body: str
-
-
-class Browser:
-    """Sends what it is told, with the right Host unless told otherwise."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-
-    async def send(
-        self, target: str, *, method: str = "GET", host: str | None = "", version: str = "1.1", **headers: str
-    ) -> Reply:
-        address = self.console.address
-        if isinstance(address, Tcp):
-            reader, writer = await asyncio.open_connection(address.host, address.port)
-        else:
-            reader, writer = await asyncio.open_unix_connection(address.path)
-        lines = [f"{method} {target} HTTP/{version}", "Connection: close"]
-        if host is not None:
-            lines.append(f"Host: {host or address}")
-        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-        writer.write("\r\n".join([*lines, "", ""]).encode())
-        async with asyncio.timeout(5):
-            raw = await reader.read()
-        writer.close()
-        head, _, body = raw.partition(b"\r\n\r\n")
-        first, _, rest = head.partition(b"\r\n")
-        return Reply(int(first.split()[1]), BytesParser().parsebytes(rest), body.decode())
-
-    async def enter(self, token: str = TOKEN) -> tuple[str, str]:
-        """Open the printed link. Returns the page's path and the cookie."""
-        reply = await self.send(f"/?token={token}")
-        return reply.headers["Location"], reply.headers["Set-Cookie"].partition(";")[0]
-
-
-@pytest.fixture(name="view")
-def _view() -> View:
-    return View()
-
-
-def console_at(address: Address, view: View, *, reusable: bool = False) -> Console:
-    return Console(address, token=TOKEN, reusable=reusable, view=view, grace=0, allowed_hosts=["bearerd.internal:*"])
-
-
-@pytest.fixture(name="browser")
-async def _browser(view: View) -> AsyncIterator[Browser]:
-    console = console_at(Tcp("127.0.0.1", 0), view)
-    await console.start()
-    yield Browser(console)
-    await console.stop()
 
 
 # -- health and metrics
@@ -359,8 +275,10 @@ async def test_every_answer_guards_itself(browser: Browser) -> None:
     others = [await browser.send(path) for path in (*OPEN, "/nothing")]
     others.append(await browser.send("/", host="evil.example"))
 
-    for page in pages:
-        assert (CSP, "no-referrer") == (page.headers["Content-Security-Policy"], page.headers["Referrer-Policy"])
+    # A form on a page without any referrer would say `Origin: null`.
+    assert [(CSP, "no-referrer"), (CSP, "same-origin")] == [
+        (page.headers["Content-Security-Policy"], page.headers["Referrer-Policy"]) for page in pages
+    ]
     for reply in pages + others:
         assert ["no-store"] == reply.headers.get_all("Cache-Control")
         assert ["nosniff"] == reply.headers.get_all("X-Content-Type-Options")

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import pytest
 
 from proxy.errors import Refusal
-from proxy.gate.browser import Hosts, check
+from proxy.gate.browser import Hosts, check, check_redirect
 
 HOSTS = Hosts(["127.0.0.1:8080", "localhost:8080", "[::1]:8080", "bearerd.internal", "lab.internal:*", "Desk:8080"])
 OURS = (b"Host", b"127.0.0.1:8080")
@@ -147,3 +147,54 @@ def test_a_refusal_quotes_nothing_and_tells_what_to_do() -> None:
         assert "evil" not in f"{caught.value!r} {caught.value.fix}"
         assert caught.value.fix
     assert "lab.internal" in repr(HOSTS)
+
+
+# -- a broker's redirect
+
+NAVIGATION = ((b"Sec-Fetch-Site", b"cross-site"), (b"Sec-Fetch-Mode", b"navigate"), (b"Sec-Fetch-Dest", b"document"))
+
+
+def _redirect(*headers: tuple[bytes, bytes], hosts: Hosts | None = HOSTS) -> str:
+    try:
+        check_redirect(headers, hosts)
+    except Refusal as refusal:
+        return refusal.kind.name
+    return "pass"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [(), NAVIGATION, ((b"sec-fetch-site", b"none"), *NAVIGATION[1:]), (*NAVIGATION, (b"Sec-Fetch-User", b"?1"))],
+    ids=["a program", "from another site", "typed", "by a click"],
+)
+def test_a_person_s_browser_may_be_sent_here(headers: Headers) -> None:
+    """From another site too, if it navigates a whole window; a program says nothing of this."""
+    assert "pass" == _redirect(OURS, *headers)
+    assert "pass" == _redirect(*headers, hosts=None)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        (b"Origin", b"https://login.example"), (b"Origin", b"null"), (b"Origin", b"http://127.0.0.1:8080"),
+        (b"Sec-Fetch-Mode", b"no-cors"), (b"Sec-Fetch-Mode", b"cors"), (b"Sec-Fetch-Mode", b""),
+        (b"Sec-Fetch-Dest", b"iframe"), (b"sec-fetch-dest", b"image"), (b"Access-Control-Request-Method", b"GET"),
+        (b"Sec-Purpose", b"prefetch"), (b"Sec-Purpose", b"prefetch;prerender"), (b"Purpose", b"prefetch"),
+        (b"X-Purpose", b"preview"), (b"X-moz", b"prefetch"),
+    ],
+    ids=range(14),
+)  # fmt: skip
+def test_nothing_else_may_come_as_a_redirect(header: tuple[bytes, bytes]) -> None:
+    """No script, image or frame, and nothing ahead of time: a second value beside a good one counts."""
+    assert "cross-site" == _redirect(OURS, *NAVIGATION, header)
+
+
+def test_a_redirect_says_its_mode_if_it_says_its_site() -> None:
+    """No browser sends the one without the other."""
+    assert "cross-site" == _redirect(OURS, NAVIGATION[0])
+
+
+@pytest.mark.parametrize("headers", [(), (OURS, OURS), ((b"Host", b"evil.test"),)], ids=range(3))
+def test_a_redirect_comes_to_a_name_of_ours(headers: Headers) -> None:
+    """One, and exactly."""
+    assert "wrong-host" == _redirect(*headers, *NAVIGATION)

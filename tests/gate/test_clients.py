@@ -81,6 +81,17 @@ PLACES = [
     [(b"Authorization", _basic(f"{KEY}:"))],
     [(b"Authorization", _basic(f":{KEY}"))],
     [(b"Authorization", b"basic " + base64.b64encode(f"x:{KEY}".encode()))],
+    [(b"Authorization", _basic(f"{KEY}:dummy"))],
+    [(b"Authorization", _basic(f"{KEY}:{KEY}"))],
+    [(b"Authorization", _basic(f"{KEY}:dùmmy"))],
+    [(b"APCA-API-KEY-ID", b"bearerd"), (b"APCA-API-SECRET-KEY", KEY.encode())],
+    [(b"apca-api-secret-key", KEY.encode())],
+    [(b"APCA-API-KEY-ID", KEY.encode()), (b"APCA-API-SECRET-KEY", KEY.encode())],
+    [(b"APCA-API-KEY-ID", b""), (b"APCA-API-SECRET-KEY", b""), (b"Authorization", b"Bearer " + KEY.encode())],
+    [(b"APCA-API-SECRET-KEY", KEY.encode()), (b"Authorization", b""), (b"X-Api-Key", b" ")],
+    [(b"APCA-API-SECRET-KEY", KEY.encode()), (b"Authorization", b"Bearer ")],
+    [(b"APCA-API-SECRET-KEY", KEY.encode()), (b"Authorization", _basic(":"))],
+    [(b"APCA-API-SECRET-KEY", KEY.encode()), (b"Authorization", _basic(f"x:{KEY}")), (b"X-Api-Key", KEY.encode())],
     [(b"X-Api-Key", KEY.encode())],
     [(b"x-api-key", KEY.encode()), (b"Authorization", b"Bearer " + KEY.encode())],
     [(b"X-Api-Key", KEY.encode()), (b"X-Api-Key", KEY.encode())],
@@ -89,7 +100,7 @@ PLACES = [
 
 @pytest.mark.parametrize("headers", PLACES)
 def test_a_key_is_found_wherever_sdks_put_it(headers: list[tuple[bytes, bytes]]) -> None:
-    """Bearer, Basic as password or else as user, and X-Api-Key; several that agree are one."""
+    """Bearer, Basic as either part, the secret of Alpaca's pair, and X-Api-Key; several that agree are one."""
     found = presented(headers)
     assert found is not None
     assert KEY == found.reveal()
@@ -110,7 +121,16 @@ REFUSED = [
     [(b"Authorization", b"Basic " + base64.b64encode(KEY.encode()))],
     [(b"Authorization", _basic(":"))],
     [(b"Authorization", _basic(f"x:{KEY}\n"))],
-    [(b"Authorization", _basic(f"{KEY}:wrong"))],
+    [(b"Authorization", _basic("user:password"))],
+    [(b"Authorization", _basic(f"{KEY}:{OTHER}"))],
+    [(b"APCA-API-KEY-ID", KEY.encode())],
+    [(b"APCA-API-KEY-ID", KEY.encode()), (b"APCA-API-SECRET-KEY", b"")],
+    [(b"APCA-API-KEY-ID", KEY.encode()), (b"APCA-API-SECRET-KEY", b"dummy")],
+    [(b"APCA-API-SECRET-KEY", KEY.encode()), (b"Authorization", b"Bearer dummy")],
+    [(b"APCA-API-SECRET-KEY", KEY.encode()), (b"Authorization", _basic("user:password"))],
+    [(b"APCA-API-SECRET-KEY", KEY.encode()), (b"X-Api-Key", OTHER.encode())],
+    [(b"APCA-API-SECRET-KEY", KEY.encode()), (b"APCA-API-SECRET-KEY", OTHER.encode())],
+    [(b"APCA-API-SECRET-KEY", KEY.encode() + b"\xff")],
     [(b"Authorization", b"Bearer " + KEY.encode()), (b"X-Api-Key", OTHER.encode())],
     [(b"Authorization", b"Bearer " + KEY.encode()), (b"Authorization", b"Bearer " + OTHER.encode())],
     [(b"Authorization", b"Bearer " + KEY.encode()), (b"Authorization", b"Digest x")],
@@ -130,6 +150,12 @@ def test_no_key_a_wrong_one_or_two_that_differ_are_unknown(headers: list[tuple[b
     assert caught.value.fix
     said = f"{caught.value!r} {caught.value.detail}"
     assert all(KEY[8:20] not in said and OTHER[8:20] not in said for _ in headers)
+
+
+def test_an_empty_header_is_no_credential() -> None:
+    """SDKs send the headers of the credential that they were not given, with nothing in them."""
+    empty = [(b"Authorization", b""), (b"APCA-API-KEY-ID", b""), (b"APCA-API-SECRET-KEY", b" "), (b"X-Api-Key", b"")]
+    assert presented([*empty, (b"Authorization", b"Bearer "), (b"Authorization", b"Basic ")]) is None
 
 
 def test_a_typing_error_is_told_from_an_unknown_key() -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from proxy.errors import Refusal
-from proxy.gate.guards import body_must_not_hold
+from proxy.gate.guards import body_must_not_hold, query_must_not_name
 
 NAMES = ("stream", "mode")
 
@@ -102,3 +102,26 @@ def test_another_character_set_is_a_doubt(value: bytes) -> None:
     """The broker would read other letters out of the same bytes."""
     with pytest.raises(Refusal, match="character set"):
         body_must_not_hold(b"{}", ["stream"], [(b"content-type", value)])
+
+
+@pytest.mark.parametrize("query", [None, b"", b"a=1", b"a=apikey", b"mapikeys=1", b"key=1", b"api=1"])
+def test_a_query_without_our_parameter_passes(query: bytes | None) -> None:
+    """Only names count, and whole ones."""
+    query_must_not_name(query, "apikey")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        b"apikey=x", b"apikey", b"a=1&apikey=", b"APIKEY=x", b"%61pikey=x", b"%2561pikey=x", b"a=1;apikey=x",
+        b"a%26apikey=x", b"apikey[]=x", b"api_key=x", b"api-key=x", b"api.key=x", b"api+key=x", b"+apikey=x",
+        b"?apikey=x", b"%EF%BD%81pikey=x", b"apike%E2%80%8By=x", b"%C1%A1pikey=x", b"model.apikey=x", b"apikey:str=x",
+    ],
+)  # fmt: skip
+def test_a_query_that_may_name_our_parameter_is_refused(query: bytes) -> None:
+    """In whatever spelling some server would take it: the broker might take the client's value for ours."""
+    with pytest.raises(Refusal) as caught:
+        query_must_not_name(query, "apikey")
+    assert "guard-denied" == caught.value.kind.name
+    assert "`apikey`" in caught.value.detail
+    assert caught.value.fix

@@ -2,7 +2,7 @@ from time import process_time
 
 import pytest
 
-from proxy.gate.query import UNREADABLE, exact_values, fold, loose_names, overrides_method
+from proxy.gate.query import UNREADABLE, exact_values, fold, loose_names, overrides_method, spells
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,18 @@ def test_a_method_override_is_seen_in_any_spelling(query: bytes) -> None:
 def test_other_queries_override_nothing(query: bytes | None) -> None:
     """Names that only resemble an override, and junk that SDKs send, pass."""
     assert not overrides_method(query)
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        (None, 0), (b"", 0), (b"api_key=1", 1), (b"a=1&api_key=1&b=2", 1), (b"api_key=1&api_key=2", 2),
+        (b"api-key=1&API.KEY=2&api+key=3", 3), (b"%C1%A1pi_key=1", 1), (b"key=1&api=2&xapi_key=3", 0),
+    ],
+)  # fmt: skip
+def test_a_parameter_is_counted_in_all_of_its_spellings(query: bytes | None, count: int) -> None:
+    """Separators tell no names apart, and a name that cannot be read could be any."""
+    assert count == spells(query, "api_key")
 
 
 def test_a_deeply_nested_encoding_is_read_without_many_rounds() -> None:

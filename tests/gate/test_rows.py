@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.gate.rows import Row, TableError
 
@@ -28,9 +30,10 @@ def test_the_body_limit_follows_the_method(fields: dict[str, object], limit: int
 
 
 def test_bodies_that_matter_are_buffered() -> None:
-    """A mutating call and one whose body is looked into are read whole; others stream."""
+    """A mutating call and one whose body is looked into, or filled, are read whole; others stream."""
     assert _row(method="POST", mutating=True).buffered
     assert _row(method="POST", body_without=("stream",)).buffered
+    assert _row(method="POST", fills=("client_secret",)).buffered
     assert not _row(method="POST").buffered
 
 
@@ -39,6 +42,28 @@ def test_a_template_names_its_captures_in_order() -> None:
     row = _row(path="/v1/accounts/{account}/orders/{order}")
     assert ("account", "order") == row.captures
     assert ("v1", "accounts", "{account}", "orders", "{order}") == row.segments
+
+
+def test_a_denied_row_has_no_scope() -> None:
+    """So that nobody can grant it."""
+    row = _row(scope="", deny=True)
+    assert (True, "") == (row.deny, row.scope)
+
+
+@pytest.mark.parametrize("rest", [b"", b"/AAPL", b"/BTC%2FUSD/news:latest", b"/v1/beta", b"/a,b/"])
+def test_only_the_constant_start_of_a_path_is_replaced(rest: bytes) -> None:
+    """Everything behind it is sent byte for byte; without one the whole path is."""
+    row = _row(path="/v1/beta/{pair}/news:latest", sent_prefix=("/v1/beta", "/beta"))
+    assert b"/beta" + rest == row.sent(b"/v1/beta" + rest)
+    assert b"/v1/beta" + rest == _row().sent(b"/v1/beta" + rest)
+
+
+@given(st.lists(st.sampled_from([b"a", b"%2F", b"/", b":", b"beta", b"v1", b"."]), max_size=9).map(b"".join))
+def test_whatever_was_captured_arrives_unchanged(rest: bytes) -> None:
+    """Also where it looks like the start itself, and whether the new start is longer or shorter."""
+    for instead in ("/b", "/v1/beta", "/a/very/long/start"):
+        row = _row(path="/v1/beta/{x}", sent_prefix=("/v1/beta", instead))
+        assert instead.encode() + b"/" + rest == row.sent(b"/v1/beta/" + rest)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +105,29 @@ def test_odd_but_clear_templates_are_taken(path: str) -> None:
         ({"query_without": ("a=b",)}, "cannot decide"),
         ({"query_without": ("mode",), "enum": (("mode", ("a",)),)}, "more than one of"),
         ({"max_body": -1}, "below 0"),
+        ({"deny": True}, "no scope may open it"),
+        ({"deny": True, "scope": "read", "method": "POST"}, "no scope may open it"),
+        ({"websocket": True, "method": "POST"}, "opened by a GET"),
+        ({"websocket": True, "mutating": True}, "opened by a GET"),
+        ({"fills": ("client_secret",)}, "no body to fill"),
+        ({"fills": ("client_secret",), "method": "DELETE"}, "no body to fill"),
+        ({"fills": ("account_id",), "method": "POST"}, "can only name client_secret"),
+        ({"sent_prefix": ("/v2", "/beta")}, "the constant start of the path"),
+        ({"sent_prefix": ("/v1/", "/beta")}, "the constant start of the path"),
+        ({"sent_prefix": ("/v", "/beta")}, "the constant start of the path"),
+        ({"sent_prefix": ("", "/beta")}, "the constant start of the path"),
+        ({"path": "/v1/{a}/x", "sent_prefix": ("/v1/{a}", "/b")}, "the constant start of the path"),
+        ({"sent_prefix": ("/v1", "")}, "cannot be sent"),
+        ({"sent_prefix": ("/v1", "/")}, "cannot be sent"),
+        ({"sent_prefix": ("/v1", "beta")}, "cannot be sent"),
+        ({"sent_prefix": ("/v1", "/beta/")}, "cannot be sent"),
+        ({"sent_prefix": ("/v1", "/a//b")}, "cannot be sent"),
+        ({"sent_prefix": ("/v1", "/..")}, "cannot be sent"),
+        ({"sent_prefix": ("/v1", "/a/../b")}, "cannot be sent"),
+        ({"sent_prefix": ("/v1", "/a%2Fb")}, "cannot be sent"),
+        ({"sent_prefix": ("/v1", "/a?b")}, "cannot be sent"),
+        ({"sent_prefix": ("/v1", "//evil.example")}, "cannot be sent"),
+        ({"sent_prefix": ("/v1", "/{a}")}, "cannot be sent"),
     ],
 )
 def test_a_row_that_makes_no_sense_cannot_be_made(fields: dict[str, object], why: str) -> None:

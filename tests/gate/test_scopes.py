@@ -291,3 +291,32 @@ def test_matching_costs_the_same_with_10_and_with_500_rows() -> None:
         with _counted_calls(counts):
             table.match("GET", miss)
     assert counts[:2] == counts[2:]
+
+
+def test_a_denied_row_matches_like_any_other() -> None:
+    """The call is known, so the refusal can say why; what is near it goes its own way."""
+    denied = _row("move", "POST /v1/wallets/transfers", scope="", deny=True)
+    table = _table(denied, _row("wallets", "GET /v1/wallets/transfers"), _row("one", "POST /v1/wallets/{account}"))
+    found = table.match("POST", parse(b"/v1/wallets/transfers?amount=1", mount="m"))
+    assert isinstance(found, Match)
+    assert denied == found.row
+    assert "wallets" == _decide(table, "GET /v1/wallets/transfers")
+    assert "one" == _decide(table, "POST /v1/wallets/26598145")
+
+
+@pytest.mark.parametrize(
+    ("call", "fields"),
+    [
+        ("POST /v1/wallets/transfers", {"when_query": (("a", "b"),)}),
+        ("DELETE /v1/wallets/26598145", {}),
+        ("DELETE /v1/wallets/{order}", {"when_query": (("a", "b"),)}),
+    ],
+)
+def test_a_denied_call_cannot_be_taken_over(call: str, fields: dict[str, object]) -> None:
+    """A row that would take some of its calls is named, as with any other row."""
+    table = _table(
+        _row("move", "POST /v1/wallets/transfers", scope="", deny=True),
+        _row("drop", "DELETE /v1/wallets/{order}", scope="", deny=True),
+    )
+    added = _row("mine", call, **fields)
+    assert ["mine"] == [row.id for _, row in table.losing_to([added], PARAMS)]

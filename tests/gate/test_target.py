@@ -122,6 +122,7 @@ def _accepted(raw: bytes, mount: str | None) -> Target | None:
     assert (query if mark else None) == target.query
     assert target.path == b"/" + b"/".join(target.segments)
     assert target.sent == target.path + mark + query
+    assert target.sent_as(b"/other") == b"/other" + mark + query
     return target
 
 

@@ -8,7 +8,19 @@ from hypothesis import strategies as st
 
 from proxy.brokers import Origin
 from proxy.errors import Refusal
-from proxy.relay.headers import TO_BROKER, Raw, check, content_length, request_id, to_broker, to_client
+from proxy.gate.clients import CREDENTIAL_HEADERS
+from proxy.relay.headers import (
+    TO_BROKER,
+    Raw,
+    as_json,
+    asks_for_websocket,
+    check,
+    check_upgrade,
+    content_length,
+    request_id,
+    to_broker,
+    to_client,
+)
 
 ORIGIN = Origin("api01.iq.questrade.com", 443)
 OURS_OUT = [("User-Agent", "bearerd/1"), ("Via", "1.1 bearerd"), ("X-Request-Id", "r1")]
@@ -58,6 +70,18 @@ def test_what_is_on_the_list_goes_as_it_came(name: bytes) -> None:
 def test_a_definition_may_add_headers() -> None:
     """Idempotency keys are some brokers' own."""
     assert [("Idempotency-Key", "7")] == outward((b"Idempotency-Key", b"7"), also=frozenset({b"idempotency-key"}))
+
+
+@pytest.mark.parametrize("name", sorted(CREDENTIAL_HEADERS))
+def test_no_definition_lets_a_credential_of_the_clients_through(name: bytes) -> None:
+    """Even if it lists the header."""
+    assert [] == outward((name.title(), b"7"), also=frozenset({name}))
+
+
+def test_a_body_of_ours_is_labelled_by_us() -> None:
+    """Whatever the client called its own."""
+    kept = [("Accept", "*/*"), ("content-type", "application/x-www-form-urlencoded"), ("Content-Type", "text/plain")]
+    assert [("Accept", "*/*"), ("Content-Type", "application/json")] == as_json(kept)
 
 
 def test_what_connection_names_is_dropped() -> None:
@@ -169,6 +193,25 @@ def test_a_location_with_a_port_is_held_against_the_port() -> None:
 
 
 @pytest.mark.parametrize(
+    ("location", "seen"),
+    [
+        ("/beta/x?a=1", "/v1/beta/x?a=1"), ("https://api01.iq.questrade.com/beta/x", "/v1/beta/x"),
+        ("/betamax", "/betamax"), ("/v1/beta/x", "/v1/beta/x"), ("/other", "/other"),
+    ],
+)  # fmt: skip
+def test_a_location_gets_the_start_back_under_which_it_is_called(location: str, seen: str) -> None:
+    """A row may be sent under another constant start than it is called by."""
+    found = to_client(
+        [(b"Location", location.encode())],
+        origin=ORIGIN,
+        mount_url="http://127.0.0.1:8080/questrade",
+        request_id="r1",
+        prefixes=[("/v1/beta", "/beta")],
+    )
+    assert ("Location", f"http://127.0.0.1:8080/questrade{seen}") == found[0]
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         (b"X_Api_Key", b"a"),
@@ -177,8 +220,9 @@ def test_a_location_with_a_port_is_held_against_the_port() -> None:
         (b"X-Name", b"a\x00"),
         (b"Transfer-Encoding", b"gzip, chunked"),
         (b"transfer-encoding", b"identity"),
-        (b"Upgrade", b"websocket"),
         (b"Upgrade", b"h2c, websocket"),
+        (b"Upgrade", b"websocket/13"),
+        (b"Upgrade", b"TLS/1.2"),
     ],
 )
 def test_a_header_that_could_be_read_in_two_ways_is_refused(name: bytes, value: bytes) -> None:
@@ -187,6 +231,27 @@ def test_a_header_that_could_be_read_in_two_ways_is_refused(name: bytes, value: 
         check([(b"Host", b"x"), (name, value)])
     assert ("bad-request", True) == (refused.value.kind.name, refused.value.close)
     assert value.decode("latin-1") not in refused.value.detail.replace(" a ", " ").split()
+
+
+@pytest.mark.parametrize("headers", [[(b"Upgrade", b"websocket")], [(b"upgrade", b" WebSocket "), (b"A", b"b")]])
+def test_no_websocket_is_opened(headers: Raw) -> None:
+    """Which words say so depends on whether the call is for one at all."""
+    check(headers)
+    assert asks_for_websocket(headers)
+    for websocket, words in ((True, "not relayed yet"), (False, "no WebSocket is opened by this call")):
+        with pytest.raises(Refusal) as refused:
+            check_upgrade(headers, websocket=websocket)
+        assert ("bad-request", True) == (refused.value.kind.name, refused.value.close)
+        assert words in refused.value.detail
+
+
+def test_only_the_call_for_a_websocket_needs_no_upgrade_to_be_refused() -> None:
+    """A row that opens one takes no plain call; others do not mind an offer of h2c."""
+    plain: Raw = [(b"Upgrade", b"h2c"), (b"X", b"websocket")]
+    check_upgrade(plain, websocket=False)
+    assert not asks_for_websocket(plain)
+    with pytest.raises(Refusal, match="bad-request"):
+        check_upgrade([], websocket=True)
 
 
 @pytest.mark.parametrize("value", [b"100-continue", b"100-Continue "])

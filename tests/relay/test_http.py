@@ -1,6 +1,7 @@
 """One exchange over real sockets: what is renewed, what is repeated, what a failing broker becomes."""
 
 import asyncio
+import base64
 import gzip
 import json
 import zlib
@@ -9,11 +10,15 @@ from dataclasses import replace
 
 import pytest
 
+from proxy.brokers.definition import BEARER, Placement
 from proxy.tokens.oauth import RawAnswer
 from tests.lab import REFUSED, Lab, access_token, definition, running
 from tests.wire import Step, Visit, accept, answer, reset
 
 ORDER = b'{"symbolId": 1}'
+BASIC = Placement("basic")
+PAIR = Placement("headers", ("APCA-API-KEY-ID", "APCA-API-SECRET-KEY"))
+QUERY = Placement("query", ("api_key",))
 
 
 async def refused(visit: Visit) -> None:
@@ -331,6 +336,38 @@ async def test_a_refused_connection_sent_nothing(
 
         assert (expected, retry_after) == (reply.problem, reply.one("Retry-After"))
         assert 0 == lab.lent
+
+
+@pytest.mark.parametrize(
+    ("placement", "credential", "echo"),
+    [
+        (BEARER, "plain/bearer+token", "plain/bearer+token"),
+        (BEARER, "plain/bearer+token", "plain%2Fbearer%2Btoken"),
+        (BEARER, "plain/bearer+token", "plain\\/bearer+token"),
+        (BASIC, "the-user-id:the-password", "the-password"),
+        (BASIC, "the-user-id:the-password", base64.b64encode(b"the-user-id:the-password").decode()),
+        (PAIR, "the-key-id:the-key-secret", "the-key-id"),
+        (PAIR, "the-key-id:the-key-secret", "the-key-secret"),
+        (PAIR, "the-key-id:the-key-secret", base64.b64encode(b"x the-key-secret y").decode()),
+        (QUERY, "key/of=the-query", "key/of=the-query"),
+        (QUERY, "key/of=the-query", "key%2Fof%3Dthe-query"),
+    ],
+)
+@pytest.mark.parametrize("where", ["body", "header"])
+async def test_an_answer_that_gives_a_credential_back_is_withheld(
+    placement: Placement, credential: str, echo: str, where: str
+) -> None:
+    """Every part of it, in every encoding that the wire may give it; the next answer passes."""
+
+    async def step(visit: Visit) -> None:
+        await visit.read()
+        body, *headers = (echo,) if where == "body" else ("{}", f"X-Debug: {echo}")
+        await visit.write(answer(200, body.encode(), *headers))
+
+    async with running(placement=placement, credential=credential, fixed=True) as lab:
+        lab.broker.script = [step]
+        assert (502, "bad-answer") == await send(lab, "GET", "/lab/v1/accounts")
+        assert 200 == (await lab.call("GET", "/lab/v1/accounts")).status
 
 
 async def test_an_untrusted_certificate_sends_nothing() -> None:

@@ -14,8 +14,7 @@ from proxy.outbound import Lost, NotSent
 from proxy.relay.headers import Raw
 from proxy.relay.http import Outgoing, Relay
 from proxy.relay.upstream import Answer, Call, Place
-from proxy.secret import Secret
-from proxy.tokens.oauth import RawAnswer
+from proxy.tokens.oauth import RawAnswer, Wish
 from tests.lab import REFUSED, Desk, Lab, running
 
 Point = Literal[
@@ -163,15 +162,16 @@ async def test_a_client_that_leaves_during_a_renewal_leaves_nothing_lent() -> No
     """The redeem goes on without it, and the next call has the new pair."""
     async with running() as lab:
         started, going = asyncio.Event(), asyncio.Event()
-        prompt = lab.desk.refresh
+        prompt = lab.desk.ask
 
         class Slow(Desk):
-            async def refresh(self, refresh_token: Secret, arrived: Callable[[RawAnswer], None]) -> RawAnswer:
+            async def ask(self, wish: Wish, arrived: Callable[[RawAnswer], None]) -> RawAnswer:
                 started.set()
                 await going.wait()
-                return await prompt(refresh_token, arrived)
+                return await prompt(wish, arrived)
 
-        lab.keeper.redefine(lab.mount.broker, lab.environment, Slow(lab.desk.port))
+        broker = lab.mount.broker
+        lab.keeper.redefine(broker, lab.environment, broker.login(), Slow(lab.desk.port))
         stage = Stage(["refused"])
         relay = Relay(broker=lab.mount.broker, place=lab.mount.relay._place, keeper=lab.keeper, upstream=stage)
         outgoing = Outgoing("GET", b"/v1/x", [], None, mutating=False, streaming=False)

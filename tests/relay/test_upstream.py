@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from proxy.brokers import HostPattern, Origin
+from proxy.brokers.definition import Placement, PlacementKind
 from proxy.clock import Now
 from proxy.errors import Refusal
 from proxy.outbound import Lost, NotSent
@@ -96,6 +97,53 @@ async def test_a_bearer_does_not_leave_for_an_origin_outside_the_pin() -> None:
             await upstream.send(call(broker), replace(ANYWHERE, api_hosts=()))
 
         assert 0 == broker.connections
+
+
+@pytest.mark.parametrize("kind", ["bearer", "basic", "headers", "query"])
+async def test_a_call_has_exactly_one_credential_in_its_place(kind: PlacementKind) -> None:
+    """Whatever was smuggled in beside it, under whichever of the names."""
+    names = {"headers": ("APCA-API-KEY-ID", "APCA-API-SECRET-KEY"), "query": ("api_key",)}.get(kind, ())
+    smuggled = [("authorization", "Basic theirs"), *((name.lower(), "theirs") for name in names if kind == "headers")]
+    async with brokers() as (upstream, (broker,)):
+        pair = replace(call(broker).pair, access_token=Secret("user:the-pass" if kind != "query" else "a/b=c"))
+        place = replace(ANYWHERE, placement=Placement(kind, names))
+        await fetch(upstream, call(broker, headers=smuggled, pair=pair, target=b"/v1/x?a=%2c"), place)
+
+        (visit,) = broker.visits
+        host = ("Host", f"127.0.0.1:{broker.port}")
+        expected = {
+            "bearer": [("Authorization", "Bearer user:the-pass")],
+            "basic": [("Authorization", "Basic dXNlcjp0aGUtcGFzcw==")],
+            "headers": [("APCA-API-KEY-ID", "user"), ("APCA-API-SECRET-KEY", "the-pass")],
+            "query": [],
+        }[kind]
+        assert [host, *expected] == visit.headers
+        assert b"/v1/x?a=%2c" + b"&api_key=a%2Fb%3Dc" * (kind == "query") == visit.target
+
+
+async def test_half_a_credential_opens_no_connection() -> None:
+    """A key pair without its secret is a fault of ours, found before anything leaves."""
+    async with brokers() as (upstream, (broker,)):
+        place = replace(ANYWHERE, placement=Placement("headers", ("A-Key", "A-Secret")))
+        with pytest.raises(AssertionError, match="2 parts"):
+            await upstream.send(call(broker), place)
+        place = replace(ANYWHERE, placement=Placement("query", ("key",)))
+        with pytest.raises(AssertionError, match="exactly one"):
+            await upstream.send(call(broker, target=b"/v1/x?KEY=1"), place)
+
+        assert 0 == broker.connections
+
+
+async def test_the_definitions_address_goes_before_the_answers() -> None:
+    """A broker with fixed addresses does not move because a token answer says so; both are held against the pin."""
+    async with brokers(2) as (upstream, (one, two)):
+        fixed = replace(ANYWHERE, origin=Origin("127.0.0.1", two.port))
+        await fetch(upstream, call(one), fixed)
+        assert (0, 1) == (one.connections, two.connections)
+
+        with pytest.raises(AssertionError, match="outside the pin"):
+            await upstream.send(call(one), replace(fixed, api_hosts=(HostPattern.parse(f"127.0.0.1:{one.port}"),)))
+        assert (0, 1) == (one.connections, two.connections)
 
 
 async def test_reads_share_a_warm_connection() -> None:

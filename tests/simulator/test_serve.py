@@ -77,6 +77,39 @@ async def test_unknown_brokers_are_refused_before_anything_starts(tmp_path: Path
     assert not (tmp_path / "ca").exists()
 
 
+async def test_the_description_says_what_each_login_needs(stranger: Bot) -> None:
+    """A refresh token to paste, or the registered application."""
+    described = stranger.running.description()["brokers"]
+    assert isinstance(described, dict)
+
+    assert {
+        "refresh-token": {"refresh_token": stranger.refresh},
+        "code": {"client_id": "demo-questrade"},
+    } == described["questrade"]["logins"]
+    assert {} == described["questrade"]["apps"]
+
+
+def test_knobs_are_turned_for_all_brokers_or_left_as_they_are() -> None:
+    """Each broker has options of its own class; None changes nothing."""
+    found = serve.knobs(callback="http://127.0.0.1:1/x", expires_in=None)
+
+    assert list(serve.BROKERS) == list(found)
+    assert {"http://127.0.0.1:1/x"} == {options.callback for options in found.values()}
+    assert (1800, 86_399) == (found["questrade"].expires_in, found["tradier"].expires_in)
+    assert ["questrade"] == list(serve.knobs(["questrade"], enforce_rate_limits=True))
+
+
+async def test_a_broker_that_is_not_built_in_runs_beside_the_others(tmp_path: Path) -> None:
+    """Under the name that it is given."""
+    more = {"mine": serve.BROKERS["tradier"]}
+    running = await serve.start(["questrade", "mine"], directory=tmp_path, more=more)
+    try:
+        assert ["questrade", "mine"] == list(running.simulators)
+        assert {"questrade", "mine"} == running.description()["accounts"].keys()  # type: ignore[attr-defined]
+    finally:
+        await running.stop()
+
+
 async def test_simulators_do_not_show_their_tokens(stranger: Bot) -> None:
     """The repr of what is running holds no token."""
     assert stranger.refresh not in repr(stranger.running)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.tokens.support import Home, VirtualLoop
 
-JUMPING = ("test_holding", "test_keeper", "test_renewal", "test_rotation", "test_turnstile")
+JUMPING = ("test_holding", "test_keeper", "test_renewal", "test_rotation", "test_stored", "test_turnstile")
 
 
 def pytest_asyncio_loop_factories(

@@ -1,4 +1,4 @@
-"""A keeper at home: a broker that issues single-use tokens by script, custody in memory, and time that jumps."""
+"""A keeper at home: a token endpoint that follows a script, custody in memory, and time that jumps."""
 
 import asyncio
 import contextlib
@@ -7,13 +7,17 @@ import selectors
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from proxy.brokers import AnswerRule, Broker, Environment, builtin
+import pytest
+
+from proxy.brokers import AnswerRule, Broker, Environment, HostPattern, Origin, builtin
+from proxy.brokers.definition import Api, Endpoints, Login
 from proxy.clock import Now
 from proxy.errors import Refusal
+from proxy.gate.scopes import ScopeTable
 from proxy.outbound import Lost, NotSent
 from proxy.secret import Secret
 from proxy.store import StoreError
@@ -25,17 +29,46 @@ from proxy.tokens.book import Book
 from proxy.tokens.grant import Grant, State
 from proxy.tokens.journal import Intent, Journal, Slot
 from proxy.tokens.keeper import Keeper
-from proxy.tokens.oauth import RawAnswer
+from proxy.tokens.oauth import Exchange, Mint, Plain, RawAnswer, Refresh, Wish
 
 T = TypeVar("T")
 
 QUESTRADE = builtin("questrade")
 LIVE = QUESTRADE.environments["live"]
+PASTED = QUESTRADE.login()
 JOURNAL = Path("/state/journal")
 WALL, BOOT = 1_772_557_200.0, 5_000.0
 LIFE = 1800.0
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 BAD_REQUEST = RawAnswer(400, "text/plain", b"Bad Request")
+
+# Logins as the fact sheets of their brokers have them.
+TRADIER = Login("connect", "code", client_auth="basic", refresh_token_life=None, expires_in=86400.0)
+CONNECT = Login("connect", "code", client_auth="form", expires_in=None)
+CLIENT = Login("client-credentials", "client-credentials", client_auth="form", renew_at=0.8)
+KEYS = Login("keys", "secret", expires_in=None)
+SCHWAB = Login("code", "code", client_auth="basic", refresh_token_life=7 * DAY, life_counts_from="login")
+
+
+def broker_with(login: Login, title: str = "Tradier") -> Broker:
+    """A broker with that one login, and API servers that only its definition names."""
+    api = Origin("api.broker.example", 443)
+    environment = Environment(
+        "live",
+        logins={login.name: Endpoints("https://login.broker.example/token")},
+        api_hosts=(HostPattern.parse("api.broker.example"),),
+        api_servers={"main": api},
+    )
+    return Broker(
+        title.lower(),
+        title,
+        scopes={},
+        environments={"live": environment},
+        apis={"main": Api("main", ScopeTable((), {}))},
+        logins={login.name: login},
+        dead_token=(AnswerRule(400, json=(("error", "invalid_grant"),)), AnswerRule(400, text="Bad Request")),
+        misconfigured=(AnswerRule(json=(("error", "invalid_client"),)),),
+    )
 
 
 class _Selector(selectors.DefaultSelector):
@@ -127,10 +160,11 @@ Act = str | RawAnswer | Mapping[str, object] | Exception | Callable[[], Coroutin
 
 @dataclass
 class ScriptedBroker:
-    """A token endpoint. Refresh tokens R0, R1, … work once each; `script` holds what goes wrong, request by request.
+    """A token endpoint. Refresh tokens R0, R1, … and codes C0, C1, … work once each, client credentials always.
 
-    An act is `ok`, `lost-before`, `lost-after` (the token is spent), `not-sent`, a whole answer, fields that replace
-    those of a good answer, an exception, or something to await before a good answer.
+    `script` holds what goes wrong, request by request. An act is `ok`, `lost-before`, `lost-after` (the token is
+    spent), `not-sent`, a whole answer, fields that replace those of a good answer, an exception, or something to await
+    before a good answer. `answer` are fields of every good answer; None leaves one out.
     """
 
     script: deque[Act] = field(default_factory=deque)
@@ -139,14 +173,16 @@ class ScriptedBroker:
     delay: float = 0.0
     posts: list[tuple[float, str]] = field(default_factory=list)
     always: Act = "ok"
+    answer: Mapping[str, object] = field(default_factory=dict)
+    steady: str | None = None  # a refresh token that is not rotated
 
-    async def refresh(self, refresh_token: Secret, arrived: Callable[[RawAnswer], None]) -> RawAnswer:
-        raw = await self._perform(refresh_token)
+    async def ask(self, wish: Wish, arrived: Callable[[RawAnswer], None]) -> RawAnswer:
+        raw = await self._perform(wish.secret.reveal() if wish.secret is not None else "client")
         arrived(raw)
         return raw
 
-    async def _perform(self, refresh_token: Secret) -> RawAnswer:
-        self.posts.append((asyncio.get_running_loop().time(), refresh_token.reveal()))
+    async def _perform(self, posted: str) -> RawAnswer:
+        self.posts.append((asyncio.get_running_loop().time(), posted))
         act = self.script.popleft() if self.script else self.always
         await asyncio.sleep(self.delay)
         match act:
@@ -155,7 +191,7 @@ class ScriptedBroker:
             case "lost-before":
                 raise Lost("the connection was lost before an answer came")
             case "lost-after":
-                self.spend(refresh_token.reveal())
+                self.spend(posted)
                 raise Lost("the connection was lost before an answer came")
             case RawAnswer():
                 return act
@@ -165,10 +201,10 @@ class ScriptedBroker:
                 await act()
             case _:
                 pass
-        return self._answer(refresh_token.reveal(), act if isinstance(act, Mapping) else {})
+        return self._answer(posted, act if isinstance(act, Mapping) else {})
 
-    def _answer(self, token: str, changes: Mapping[str, object]) -> RawAnswer:
-        if not self.spend(token):
+    def _answer(self, posted: str, changes: Mapping[str, object]) -> RawAnswer:
+        if not self.spend(posted):
             return BAD_REQUEST
         fields: dict[str, object] = {
             "access_token": f"A{self.issued}",
@@ -177,11 +213,12 @@ class ScriptedBroker:
             "refresh_token": f"R{self.issued}",
             "token_type": "Bearer",
         }
-        fields = {name: value for name, value in {**fields, **changes}.items() if value is not None}
+        whole = {**fields, **self.answer, **changes}
+        fields = {name: value for name, value in whole.items() if value is not None}
         return RawAnswer(200, "application/json", json.dumps(fields).encode())
 
-    def spend(self, token: str) -> bool:
-        if token != f"R{self.issued}":
+    def spend(self, posted: str) -> bool:
+        if posted not in {f"R{self.issued}", f"C{self.issued}", "client", self.steady}:
             return False
         self.issued += 1
         return True
@@ -194,9 +231,17 @@ class ScriptedBroker:
 class Home:
     """One grant's keeper and everything below it. `restart()` is a kill and a new start on what was left."""
 
-    def __init__(self, broker: Broker = QUESTRADE, environment: Environment = LIVE, jitter: float = 0.5) -> None:
+    def __init__(
+        self,
+        broker: Broker = QUESTRADE,
+        environment: Environment | None = None,
+        jitter: float = 0.5,
+        login: Login | None = None,
+    ) -> None:
         self.broker = broker
-        self.environment = environment
+        self.name = broker.name
+        self.environment = environment or broker.environments["live"]
+        self.login = login or broker.login()
         self.jitter = jitter
         self.endpoint = ScriptedBroker()
         self.clock = LoopClock()
@@ -205,7 +250,7 @@ class Home:
         self.observed: list[str] = []
         self.sealer = Sealer(bytes(range(32)), self.store.store_id)
         self.vault = Vault(self.store, self.sealer)
-        self.book = Book("questrade", self.vault)
+        self.book = Book(self.name, self.vault)
         self.keeper: Keeper
         self.journal: Journal
 
@@ -216,9 +261,10 @@ class Home:
     async def take_up(self, *, start: bool = True) -> None:
         """A new keeper on the journal and the store that are there, as a reload makes one."""
         self.keeper = Keeper(
-            "questrade",
+            self.name,
             broker=self.broker,
             environment=self.environment,
+            login=self.login,
             vault=self.vault,
             journal=self.journal,
             endpoint=self.endpoint,
@@ -229,8 +275,31 @@ class Home:
         if start:
             await self.keeper.start(self.journal.found())
 
+    @classmethod
+    async def of(
+        cls, login: Login, *, life: object = LIFE, title: str = "Tradier", refreshes: bool = False, **answer: object
+    ) -> "Home":
+        """A home with that one login, open. No answer names a refresh token unless it `refreshes`."""
+        home = cls(broker_with(login, title))
+        home.endpoint.life = life
+        home.endpoint.answer = {"api_server": None, **({} if refreshes else {"refresh_token": None}), **answer}
+        await home.open()
+        return home
+
+    def wish(self) -> Refresh | Exchange | Mint | Plain:
+        """What a person, or the browser, would bring for the next login."""
+        match self.login.kind:
+            case "refresh-token":
+                return Refresh(Secret(f"R{self.endpoint.issued}"))
+            case "code":
+                return Exchange(Secret(f"C{self.endpoint.issued}"))
+            case "client-credentials":
+                return Mint()
+            case "secret":
+                return Plain(Secret("plain-secret"))
+
     async def log_in(self, lineage: str = "login-1") -> None:
-        await self.keeper.login(Secret(f"R{self.endpoint.issued}"), lineage)
+        await self.keeper.login(self.wish(), lineage)
         self.endpoint.posts.clear()
         self.observed.clear()
 
@@ -240,7 +309,7 @@ class Home:
         self.store = MemoryStore()
         self.store.store_id, self.store._rows = store.store_id, dict(store._rows)
         self.vault = Vault(self.store, self.sealer)
-        self.book = Book("questrade", self.vault)
+        self.book = Book(self.name, self.vault)
         await self.close(kill=True)
         self.disk = disk
         await asyncio.sleep(off)
@@ -292,6 +361,11 @@ class Home:
     def reason(self) -> str:
         return self.keeper.standing().reason
 
+    def redefine(self, **changes: Any) -> None:
+        """The configuration changed: another environment's values."""
+        self.environment = replace(self.environment, **changes)
+        self.keeper.redefine(self.broker, self.environment, self.login, self.endpoint)
+
     async def stored(self) -> Grant:
         grant = await self.book.read()
         assert grant is not None
@@ -301,6 +375,12 @@ class Home:
         """The refresh token that the store holds."""
         token = (await self.stored()).refresh_token
         return token.reveal() if token else ""
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[int]:
+    """Each warning so far that a login ends: the seconds that were left."""
+    lines = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    return [line["ends_in"] for line in lines if line["event"] == "a login ends soon"]
 
 
 async def settle() -> None:

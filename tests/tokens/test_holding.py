@@ -17,7 +17,6 @@ from tests.tokens.support import (
     LIFE,
     LIVE,
     MINUTE,
-    QUESTRADE,
     WALL,
     Act,
     Home,
@@ -135,8 +134,7 @@ async def test_a_host_that_was_added_to_the_configuration_is_used_after_a_reload
     await home.keep_calling(LIFE + HOUR / 2, 5)
     assert State.STOPPED is home.state
 
-    extended = replace(LIVE, api_hosts=(*LIVE.api_hosts, HostPattern.parse("api.new.example")))
-    home.keeper.redefine(QUESTRADE, extended, home.endpoint)
+    home.redefine(api_hosts=(*LIVE.api_hosts, HostPattern.parse("api.new.example")))
     await settle()
 
     assert "api.new.example" == str((await home.keeper.take()).origin)
@@ -145,7 +143,7 @@ async def test_a_host_that_was_added_to_the_configuration_is_used_after_a_reload
 async def test_a_host_that_was_taken_out_of_the_configuration_is_not_used_any_more(home: Home) -> None:
     """The pair in hand was for that host: the next call gets one for another."""
     home.endpoint.always = {"api_server": "https://api02.example"}
-    home.keeper.redefine(QUESTRADE, replace(LIVE, api_hosts=(HostPattern.parse("api##.example"),)), home.endpoint)
+    home.redefine(api_hosts=(HostPattern.parse("api##.example"),))
 
     assert "api02.example" == str((await home.keeper.take()).origin)
 

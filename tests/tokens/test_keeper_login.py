@@ -9,22 +9,32 @@ from proxy.secret import Secret
 from proxy.store import StoreError
 from proxy.tokens.grant import State
 from proxy.tokens.keeper import LoginFailed
-from proxy.tokens.oauth import RawAnswer
+from proxy.tokens.oauth import RawAnswer, Refresh
 from tests.tokens.support import BAD_REQUEST, DAY, LIFE, MINUTE, Act, Home, settle
 
 
 async def test_a_first_login_makes_the_grant_serve(empty: Home) -> None:
     """The pasted token is spent, and its successor stored."""
-    standing = await empty.keeper.login(Secret("R0"), "login-1")
+    standing = await empty.keeper.login(Refresh(Secret("R0")), "login-1")
 
     assert (State.FRESH, 1, True) == (standing.state, standing.generation, standing.usable)
     assert ("A1", "R1") == (await empty.call(), await empty.stored_token())
     assert 0 == empty.journal.slots_in_use
 
 
+async def test_a_pasted_token_that_its_answer_does_not_replace_is_kept(empty: Home) -> None:
+    """A broker that does not rotate: what was pasted is what is posted the next time."""
+    empty.endpoint.steady = "R-steady"
+    empty.endpoint.answer = {"refresh_token": None}
+    await empty.keeper.login(Refresh(Secret("R-steady")), "login-1")
+    await asyncio.sleep(LIFE)
+
+    assert ("R-steady", ["R-steady"] * 2) == (await empty.stored_token(), [token for _, token in empty.endpoint.posts])
+
+
 async def test_a_login_replaces_the_lineage_and_the_generation_counts_on(home: Home) -> None:
     """Nothing of the old login is left."""
-    await home.keeper.login(Secret("R1"), "login-2")
+    await home.keeper.login(Refresh(Secret("R1")), "login-2")
     grant = await home.stored()
 
     assert ("login-2", 2, "A2") == (grant.lineage, grant.generation, await home.call())
@@ -44,7 +54,7 @@ async def test_a_login_that_fails_leaves_the_old_grant_serving(home: Home, act: 
     """And says what to do, without the token."""
     home.endpoint.script.append(act)
     with pytest.raises(LoginFailed) as caught:
-        await home.keeper.login(Secret("R9"), "login-2")
+        await home.keeper.login(Refresh(Secret("R9")), "login-2")
 
     assert text in str(caught.value)
     assert "R9" not in str(caught.value)
@@ -58,7 +68,7 @@ async def test_a_login_without_a_journal_sends_nothing(home: Home) -> None:
     """The pasted token is still good."""
     home.disk.fail("datasync", errno.EIO)
     with pytest.raises(LoginFailed, match="nothing was sent, because the answer could not be saved"):
-        await home.keeper.login(Secret("R1"), "login-2")
+        await home.keeper.login(Refresh(Secret("R1")), "login-2")
 
     assert [] == home.endpoint.posts
 
@@ -80,7 +90,7 @@ async def test_a_login_waits_for_the_flight_that_is_out(home: Home) -> None:
     """At most one token request at a time; the login comes after it and wins."""
     home.endpoint.delay = 5.0
     await asyncio.sleep(LIFE * 0.66 + 1)
-    await home.keeper.login(Secret("R2"), "login-2")
+    await home.keeper.login(Refresh(Secret("R2")), "login-2")
 
     gap = home.endpoint.times[1] - home.endpoint.times[0]
     assert (2, True, "login-2") == (len(home.endpoint.posts), gap >= 5, (await home.stored()).lineage)
@@ -90,7 +100,7 @@ async def test_two_logins_at_once_are_taken_one_after_the_other(home: Home) -> N
     """The second spends what it was given, and is told if that is dead."""
     home.endpoint.delay = 1.0
     results = await asyncio.gather(
-        *(home.keeper.login(Secret("R1"), f"login-{n}") for n in (2, 3)), return_exceptions=True
+        *(home.keeper.login(Refresh(Secret("R1")), f"login-{n}") for n in (2, 3)), return_exceptions=True
     )
 
     assert [False, True] == [isinstance(result, LoginFailed) for result in results]
@@ -100,7 +110,7 @@ async def test_two_logins_at_once_are_taken_one_after_the_other(home: Home) -> N
 async def test_a_person_who_leaves_does_not_cancel_the_login(home: Home) -> None:
     """The token is being spent: its answer must not be lost."""
     home.endpoint.delay = 5.0
-    login = asyncio.ensure_future(home.keeper.login(Secret("R1"), "login-2"))
+    login = asyncio.ensure_future(home.keeper.login(Refresh(Secret("R1")), "login-2"))
     await asyncio.sleep(1)
     login.cancel()
     await asyncio.sleep(5)
@@ -112,7 +122,7 @@ async def test_a_stopping_keeper_spends_no_pasted_token(home: Home) -> None:
     """It says so."""
     await home.keeper.close()
     with pytest.raises(LoginFailed, match="bearerd is shutting down"):
-        await home.keeper.login(Secret("R1"), "login-2")
+        await home.keeper.login(Refresh(Secret("R1")), "login-2")
 
     assert [] == home.endpoint.posts
 
@@ -173,5 +183,6 @@ async def test_giving_up_ends_a_doubt(home: Home) -> None:
 
 
 async def test_a_keeper_knows_whom_it_serves(home: Home) -> None:
-    """A token of one environment is worth nothing in another."""
-    assert [True, False] == [home.keeper.serves("questrade", name) for name in ("live", "practice")]
+    """A token of one environment is worth nothing in another, and one login's nothing to another."""
+    places = [("live", "refresh-token"), ("practice", "refresh-token"), ("live", "code")]
+    assert [True, False, False] == [home.keeper.serves("questrade", *place) for place in places]

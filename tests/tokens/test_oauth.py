@@ -1,8 +1,11 @@
 """The token endpoint on real TLS sockets: what is sent, once, and what each way of failing is told as."""
 
 import asyncio
+import base64
+import logging
 import socket
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -10,14 +13,16 @@ from urllib.parse import parse_qs
 import aiohttp
 import pytest
 
+from proxy.brokers.definition import Endpoints, Login
 from proxy.outbound import CONNECT_TIMEOUT, Lost, NotSent
 from proxy.secret import Secret
 from proxy.simulator import ca, serve
 from proxy.simulator.questrade.options import Options
 from proxy.tokens import oauth
-from proxy.tokens.oauth import RawAnswer, TokenEndpoint
+from proxy.tokens.oauth import Exchange, Mint, Plain, RawAnswer, Refresh, TokenEndpoint, Wish
 from tests.wire import ScriptedBroker, Step, Visit, answer, reset
 
+PASTED = Login("refresh-token", "refresh-token")
 TOKEN = "a+b/c=&d e%20é"
 PAIR = b'{"access_token": "A", "refresh_token": "R"}'
 
@@ -28,9 +33,20 @@ def endpoint(broker: ScriptedBroker, authority: ca.Authority) -> TokenEndpoint:
 
 
 def endpoint_at(port: int, ca_file: Path | None) -> TokenEndpoint:
-    url = f"https://127.0.0.1:{port}/oauth2"
-    trusted = str(ca_file) if ca_file else None
-    return TokenEndpoint(f"{url}/token", f"{url}/revoke", "bearerd/test", trusted)
+    return at(f"https://127.0.0.1:{port}/oauth2", ca_file)
+
+
+def at(
+    url: str, ca_file: Path | None = None, login: Login = PASTED, client: tuple[str, str] | None = None
+) -> TokenEndpoint:
+    return TokenEndpoint(
+        Endpoints(f"{url}/token", revoke_url=f"{url}/revoke"),
+        login,
+        "bearerd/test",
+        client_id=client[0] if client else None,
+        client_secret=Secret(client[1]) if client else None,
+        ca_file=str(ca_file) if ca_file else None,
+    )
 
 
 def says(data: bytes, *, end: Callable[[asyncio.StreamWriter], None] | None = None) -> Step:
@@ -52,8 +68,8 @@ async def test_a_redeem_is_one_form_post_and_the_token_is_nowhere_else(
     """Percent-encoded in the body; not in the target, not in a header; no cookies, nothing packed, our own name."""
     broker.script.append(says(answer(200, PAIR, "Content-Type: application/json", "Set-Cookie: a=b")))
     broker.script.append(says(answer(200, PAIR)))
-    raw = await endpoint.refresh(Secret(TOKEN))
-    await endpoint.refresh(Secret(TOKEN))
+    raw = await endpoint.ask(Refresh(Secret(TOKEN)))
+    await endpoint.ask(Refresh(Secret(TOKEN)))
 
     assert RawAnswer(200, "application/json", PAIR) == raw
     first, second = broker.visits
@@ -66,6 +82,137 @@ async def test_a_redeem_is_one_form_post_and_the_token_is_nowhere_else(
     assert 2 == broker.connections
 
 
+BASIC = Login("connect", "code", client_auth="basic", omits=frozenset({"redirect_uri"}))
+FORM = Login("code", "code", client_auth="form")
+CLIENT = ("demo-client", "demo-secret")
+CODE = Exchange(Secret("C0DE"), "http://127.0.0.1:1/callback", Secret("V3R"))
+
+
+@pytest.mark.parametrize(
+    ("login", "wish", "form"),
+    [
+        (PASTED, Refresh(Secret("R")), {
+            "grant_type": "refresh_token", "refresh_token": "R", "client_id": "demo-client",
+        }),
+        (PASTED, Mint(), {"grant_type": "client_credentials", "client_id": "demo-client"}),
+        (BASIC, Mint(), {"grant_type": "client_credentials"}),
+        (BASIC, CODE, {"grant_type": "authorization_code", "code": "C0DE", "code_verifier": "V3R"}),
+        (BASIC, Refresh(Secret("R")), {"grant_type": "refresh_token", "refresh_token": "R"}),
+        (FORM, Exchange(Secret("C0DE")), {
+            "grant_type": "authorization_code", "code": "C0DE", "client_id": "demo-client",
+            "client_secret": "demo-secret",
+        }),
+        (FORM, CODE, {
+            "grant_type": "authorization_code", "code": "C0DE", "redirect_uri": "http://127.0.0.1:1/callback",
+            "code_verifier": "V3R", "client_id": "demo-client", "client_secret": "demo-secret",
+        }),
+        (FORM, Mint(), {
+            "grant_type": "client_credentials", "client_id": "demo-client", "client_secret": "demo-secret",
+        }),
+    ],
+    ids=[
+        "refresh", "public mint", "basic mint", "basic code", "basic refresh", "form code bare", "form code",
+        "form mint",
+    ],
+)  # fmt: skip
+async def test_each_wish_is_one_form_with_the_client_where_the_login_has_it(
+    broker: ScriptedBroker,
+    authority: ca.Authority,
+    login: Login,
+    wish: Wish,
+    form: dict[str, str],
+) -> None:
+    """Tradier's test vector for Basic; no secret in the request line, and in no header but that one."""
+    broker.script.append(says(answer(200, PAIR)))
+    await at(f"https://127.0.0.1:{broker.port}/oauth2", authority.ca_file, login, CLIENT).ask(wish)
+    (visit,) = broker.visits
+
+    assert form == {name: value for name, (value,) in parse_qs(visit.body.decode(), strict_parsing=True).items()}
+    basic = ["Basic ZGVtby1jbGllbnQ6ZGVtby1zZWNyZXQ="] if login is BASIC else []
+    assert (b"POST /oauth2/token HTTP/1.1", basic) == (visit.line, visit.all("Authorization"))
+
+
+@pytest.mark.parametrize(
+    ("client", "decoded"),
+    [
+        (("a:b", "c d"), b"a%3Ab:c+d"),
+        (("é", "%/?&="), b"%C3%A9:%25%2F%3F%26%3D"),
+        (("id", ""), b"id:"),
+        (("plain_-.~09", "AZ"), b"plain_-.~09:AZ"),
+    ],
+    ids=["colon and space", "other script", "no secret", "unreserved"],
+)
+async def test_basic_authentication_encodes_both_parts_as_a_form_does(
+    broker: ScriptedBroker, authority: ca.Authority, client: tuple[str, str], decoded: bytes
+) -> None:
+    """RFC 6749, section 2.3.1: the one colon in it is ours."""
+    broker.script.append(says(answer(200, PAIR)))
+    await at(f"https://127.0.0.1:{broker.port}/oauth2", authority.ca_file, BASIC, client).ask(Mint())
+    (header,) = broker.visits[0].all("Authorization")
+
+    assert decoded == base64.b64decode(header.removeprefix("Basic "), validate=True)
+
+
+async def test_only_a_refresh_goes_to_the_address_for_refreshing(
+    broker: ScriptedBroker, authority: ca.Authority
+) -> None:
+    """Where there is one; codes and client credentials never do."""
+    url = f"https://127.0.0.1:{broker.port}/oauth"
+    endpoints = Endpoints(f"{url}/accesstoken", refresh_url=f"{url}/refreshtoken")
+    endpoint = TokenEndpoint(endpoints, BASIC, "x", CLIENT[0], Secret(CLIENT[1]), str(authority.ca_file))
+    for wish in (Refresh(Secret("R")), CODE, Mint()):
+        broker.script.append(says(answer(200, PAIR)))
+        await endpoint.ask(wish)
+
+    assert [b"refreshtoken", b"accesstoken", b"accesstoken"] == [
+        visit.line.split()[1].rpartition(b"/")[2] for visit in broker.visits
+    ]
+
+
+async def test_a_login_without_a_token_endpoint_sends_nothing() -> None:
+    """What it would have spent is still good."""
+    with pytest.raises(NotSent, match="this login has no token endpoint"):
+        await TokenEndpoint(Endpoints(), PASTED, "x").ask(Mint())
+
+
+def test_what_is_spent_is_named_and_never_shown() -> None:
+    """A mint spends nothing; no repr of a wish or an endpoint holds a secret."""
+    assert [Secret("R"), CODE.code, None] == [wish.secret for wish in (Refresh(Secret("R")), CODE, Mint())]
+    text = repr((CODE, Refresh(Secret("R3FRESH")), Plain(Secret("PL41N")), at("https://x.example", None, FORM, CLIENT)))
+
+    assert [] == [secret for secret in ("C0DE", "V3R", "R3FRESH", "PL41N", "demo-secret") if secret in text]
+
+
+@pytest.mark.parametrize("data", [b"", b"SSH-2.0\r\n\r\n", answer(200, b"", length=9)], ids=["nothing", "ssh", "cut"])
+async def test_an_error_holds_neither_code_nor_client_secret(
+    broker: ScriptedBroker, authority: ca.Authority, caplog: pytest.LogCaptureFixture, data: bytes
+) -> None:
+    """Nor does the log, at any level."""
+    caplog.set_level(logging.DEBUG)
+    broker.script.append(says(data, end=reset))
+    with pytest.raises(Lost) as caught:
+        await at(f"https://127.0.0.1:{broker.port}/oauth2", authority.ca_file, FORM, CLIENT).ask(CODE)
+
+    text = "".join(traceback.format_exception(caught.value)) + caplog.text
+    assert [] == [secret for secret in ("C0DE", "V3R", "demo-secret") if secret in text]
+
+
+@pytest.mark.parametrize(
+    ("login", "body"),
+    [(BASIC, b"token=T"), (FORM, b"token=T&client_id=demo-client&client_secret=demo-secret")],
+    ids=["basic", "form"],
+)
+async def test_a_revocation_proves_who_asks(
+    broker: ScriptedBroker, authority: ca.Authority, login: Login, body: bytes
+) -> None:
+    """As any other request to the token endpoint does (RFC 7009, section 2.1)."""
+    broker.script.append(says(answer(200, b"")))
+    await at(f"https://127.0.0.1:{broker.port}/oauth2", authority.ca_file, login, CLIENT).revoke(Secret("T"))
+    (visit,) = broker.visits
+
+    assert (body, login is BASIC) == (visit.body, bool(visit.all("Authorization")))
+
+
 async def test_a_revocation_is_a_form_post_too(endpoint: TokenEndpoint, broker: ScriptedBroker) -> None:
     """RFC 7009; without a revoke endpoint it is our own mistake to ask."""
     broker.script.append(says(answer(200, b"")))
@@ -73,7 +220,7 @@ async def test_a_revocation_is_a_form_post_too(endpoint: TokenEndpoint, broker: 
     assert (b"POST /oauth2/revoke HTTP/1.1", b"token=T") == (broker.visits[0].line, broker.visits[0].body)
 
     with pytest.raises(LookupError, match="no revoke endpoint"):
-        await TokenEndpoint("https://127.0.0.1:1/", None, "x").revoke(Secret("T"))
+        await TokenEndpoint(Endpoints("https://127.0.0.1:1/"), PASTED, "x").revoke(Secret("T"))
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -83,7 +230,7 @@ async def test_a_redirect_is_an_answer_and_is_not_followed(
     """The token is not carried to wherever it points."""
     broker.script.append(says(answer(status, b"", f"Location: https://127.0.0.1:{broker.port}/evil")))
 
-    assert (status, 1) == ((await endpoint.refresh(Secret("R"))).status, len(broker.visits))
+    assert (status, 1) == ((await endpoint.ask(Refresh(Secret("R")))).status, len(broker.visits))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +255,7 @@ async def test_an_answer_that_does_not_come_is_lost_and_the_request_is_not_repea
     """One request, whatever happens to it; the error holds our words only."""
     broker.script.append(says(data, end=end))
     with pytest.raises(Lost) as caught:
-        await endpoint.refresh(Secret(TOKEN))
+        await endpoint.ask(Refresh(Secret(TOKEN)))
 
     assert reason == str(caught.value)
     assert (None, True, 1) == (caught.value.__cause__, caught.value.__suppress_context__, len(broker.visits))
@@ -121,14 +268,14 @@ async def test_what_came_of_a_broken_body_is_kept(
     """A complete refresh token may be in it."""
     broker.script.append(says(answer(200, PAIR[:30], length=400), end=end))
 
-    assert (200, PAIR[:30]) == ((raw := await endpoint.refresh(Secret("R"))).status, raw.body)
+    assert (200, PAIR[:30]) == ((raw := await endpoint.ask(Refresh(Secret("R")))).status, raw.body)
 
 
 async def test_an_answer_is_cut_at_8_kib(endpoint: TokenEndpoint, broker: ScriptedBroker) -> None:
     """However much is announced."""
     broker.script.append(says(answer(200, b"x" * 200_000)))
 
-    assert 8192 == len((await endpoint.refresh(Secret("R"))).body)
+    assert 8192 == len((await endpoint.ask(Refresh(Secret("R")))).body)
 
 
 async def test_an_endpoint_that_hangs_is_lost_when_the_time_is_up(
@@ -139,33 +286,33 @@ async def test_an_endpoint_that_hangs_is_lost_when_the_time_is_up(
     monkeypatch.setattr(oauth, "TOTAL_TIMEOUT", 0.2)
     broker.script += [says(b""), says(answer(200, PAIR[:10], length=99))]
     with pytest.raises(Lost, match="no complete answer in time") as caught:
-        await endpoint.refresh(Secret("R"))
+        await endpoint.ask(Refresh(Secret("R")))
 
     assert "timeout" == caught.value.kind
-    assert PAIR[:10] == (await endpoint.refresh(Secret("R"))).body
+    assert PAIR[:10] == (await endpoint.ask(Refresh(Secret("R")))).body
 
 
 async def test_a_port_that_nobody_listens_on_costs_nothing(authority: ca.Authority) -> None:
     """Not a byte has left: the token is not in doubt."""
     with pytest.raises(NotSent, match="the connection was refused or could not be made"):
-        await endpoint_at(1, authority.ca_file).refresh(Secret("R"))
+        await endpoint_at(1, authority.ca_file).ask(Refresh(Secret("R")))
 
 
 async def test_a_certificate_that_is_not_trusted_costs_nothing(broker: ScriptedBroker) -> None:
     """The handshake ends before the request."""
     with pytest.raises(NotSent, match="the TLS certificate is not trusted"):
-        await endpoint_at(broker.port, None).refresh(Secret("R"))
+        await endpoint_at(broker.port, None).ask(Refresh(Secret("R")))
 
     assert [] == broker.visits
 
 
 async def test_a_name_that_does_not_resolve_costs_nothing(authority: ca.Authority) -> None:
     """Nor does one that leads to this machine, unless the environment says that it may."""
-    nowhere = TokenEndpoint("https://nowhere.invalid/", None, "x")
+    nowhere = at("https://nowhere.invalid")
     with pytest.raises(NotSent, match="the host name could not be resolved"):
-        await nowhere.refresh(Secret("R"))
+        await nowhere.ask(Refresh(Secret("R")))
     with pytest.raises(NotSent):
-        await TokenEndpoint("https://localhost:1/", None, "x", str(authority.ca_file)).refresh(Secret("R"))
+        await at("https://localhost:1", authority.ca_file).ask(Refresh(Secret("R")))
 
 
 async def test_a_name_server_that_hangs_costs_nothing_and_is_given_up_with_the_connection(
@@ -178,7 +325,7 @@ async def test_a_name_server_that_hangs_costs_nothing_and_is_given_up_with_the_c
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: hung.wait(4))
     try:
         with pytest.raises(NotSent, match="no connection within 5 s"):
-            await TokenEndpoint("https://login.example/", None, "x").refresh(Secret("R"))
+            await at("https://login.example").ask(Refresh(Secret("R")))
     finally:
         hung.set()
 
@@ -194,7 +341,7 @@ async def test_a_server_without_tls_costs_nothing(authority: ca.Authority) -> No
 
     server = await asyncio.start_server(plain, "127.0.0.1", 0)
     with pytest.raises(NotSent):
-        await endpoint_at(server.sockets[0].getsockname()[1], authority.ca_file).refresh(Secret("SECRET"))
+        await endpoint_at(server.sockets[0].getsockname()[1], authority.ca_file).ask(Refresh(Secret("SECRET")))
     server.close()
 
     assert b"SECRET" not in seen
@@ -208,7 +355,7 @@ async def test_a_ca_file_that_cannot_be_read_costs_nothing(tmp_path: Path, conte
         file.write_bytes(content)
 
     with pytest.raises(NotSent, match="ca_file cannot be read"):
-        await endpoint_at(1, file).refresh(Secret("R"))
+        await endpoint_at(1, file).ask(Refresh(Secret("R")))
 
 
 @pytest.mark.parametrize(
@@ -230,7 +377,7 @@ async def test_retry_after_is_read_as_seconds_or_date(
     """A date counts from the broker's own clock; junk is nothing."""
     broker.script.append(says(answer(429, b"", *headers)))
 
-    assert expected == (await endpoint.refresh(Secret("R"))).retry_after
+    assert expected == (await endpoint.ask(Refresh(Secret("R")))).retry_after
 
 
 async def test_i2_a_mad_header_beside_the_answer_does_not_cost_it(
@@ -239,7 +386,7 @@ async def test_i2_a_mad_header_beside_the_answer_does_not_cost_it(
     """The answer is handed over before anything in it is read, and a date that no calendar has is nothing."""
     kept: list[bytes] = []
     broker.script.append(says(answer(200, PAIR, f"Retry-After: Sun, 01 Mar {'9' * 20} 10:02:00 GMT")))
-    raw = await endpoint.refresh(Secret("R"), lambda raw: kept.append(raw.body))
+    raw = await endpoint.ask(Refresh(Secret("R")), lambda raw: kept.append(raw.body))
 
     assert (PAIR, [PAIR]) == (raw.body, kept)
 
@@ -265,7 +412,7 @@ async def test_nothing_runs_between_the_last_byte_and_who_keeps_it(
     monkeypatch.setattr(oauth, "_read", watched)
     broker.script.append(says(answer(200, PAIR)))
     loop.call_soon(tick)
-    await endpoint.refresh(Secret("R"), lambda _raw: seen.update(told=turns))
+    await endpoint.ask(Refresh(Secret("R")), lambda _raw: seen.update(told=turns))
     seen["returned"] = turns
 
     assert seen["read"] == seen["told"] < seen["returned"]
@@ -282,7 +429,7 @@ async def test_a_caller_that_is_cancelled_leaves_no_connection(endpoint: TokenEn
         await visit.wait_gone()
 
     broker.script.append(wait)
-    task = asyncio.ensure_future(endpoint.refresh(Secret("R")))
+    task = asyncio.ensure_future(endpoint.ask(Refresh(Secret("R"))))
     await arrived.wait()
     task.cancel()
 
@@ -293,9 +440,9 @@ async def test_the_simulated_questrade_is_redeemed_and_refuses_a_second_time(tmp
     """The same steps against the whole thing."""
     running = await serve.start(directory=tmp_path, options=Options(reserved_characters=True))
     links = running.simulators["questrade"].links()
-    endpoint = TokenEndpoint(links.token_url, None, "bearerd/test", str(running.ca_file))
+    endpoint = TokenEndpoint(Endpoints(links.token_url), PASTED, "bearerd/test", ca_file=str(running.ca_file))
     token = Secret(links.refresh_token or "")
-    first, second = await endpoint.refresh(token), await endpoint.refresh(token)
+    first, second = await endpoint.ask(Refresh(token)), await endpoint.ask(Refresh(token))
     await running.stop()
 
     assert (200, 400, b"Bad Request") == (first.status, second.status, second.body)

@@ -13,7 +13,8 @@ from proxy.secret import Secret
 from proxy.store import Damaged, Row, StoreError
 from proxy.store.disk import MemoryDisk
 from proxy.tokens.grant import State
-from tests.tokens.support import HOUR, LIFE, MINUTE, QUESTRADE, Home, Noting
+from proxy.tokens.oauth import Exchange
+from tests.tokens.support import CONNECT, HOUR, LIFE, MINUTE, QUESTRADE, Home, Noting, broker_with
 
 SOON = LIFE * 0.66 + 3  # the advisory point has passed, and a redeem has had its time
 
@@ -48,6 +49,24 @@ async def test_i1_i2_the_intent_is_durable_before_the_post_and_the_answer_before
 
     home.endpoint.script.append(posted)
     await asyncio.sleep(SOON)
+
+    assert ["write", "sync", "post", "write", "sync", "read", "write"] == notes
+    await home.close()
+
+
+async def test_i1_i2_hold_for_a_code_as_for_a_token() -> None:
+    """It works once as well, and a person has come for it."""
+    notes: list[str] = []
+    home = Home(replace(broker_with(CONNECT), dead_token=(Noting(notes=notes),)))
+    home.disk = NotingDisk(notes)
+    await home.open()
+    notes.clear()
+
+    async def posted() -> None:
+        notes.append("post")
+
+    home.endpoint.script.append(posted)
+    await home.keeper.login(Exchange(Secret("C0")), "login-1")
 
     assert ["write", "sync", "post", "write", "sync", "read", "write"] == notes
     await home.close()

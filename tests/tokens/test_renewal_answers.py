@@ -167,7 +167,7 @@ async def test_twelve_refusals_in_a_row_stop_the_grant_and_then_it_tries_hourly(
     assert ("token-unavailable", True) == (refusal.kind.name, "bearerd reload" in (refusal.fix or ""))
 
     home.endpoint.always = "ok"
-    home.keeper.redefine(home.broker, home.environment, home.endpoint)
+    home.redefine()
     await settle()
     assert "A2" == await home.call()
 

@@ -8,7 +8,7 @@ import pytest
 from proxy.secret import Secret
 from proxy.tokens.grant import State
 from proxy.tokens.journal import Intent
-from proxy.tokens.oauth import RawAnswer
+from proxy.tokens.oauth import RawAnswer, Refresh
 from tests.tokens.support import BAD_REQUEST, DAY, HOUR, LIFE, LIVE, MINUTE, WALL, Act, Home
 
 SOON = LIFE * 0.66 + 3
@@ -233,7 +233,7 @@ async def test_another_grants_slots_are_left_alone(home: Home) -> None:
 async def test_a_cut_off_login_leaves_the_old_grant(home: Home) -> None:
     """Only the intent of a login is left: its token may be spent, the old one is not."""
     home.endpoint.delay = 5.0
-    login = asyncio.ensure_future(home.keeper.login(Secret("R1"), "login-2"))
+    login = asyncio.ensure_future(home.keeper.login(Refresh(Secret("R1")), "login-2"))
     await asyncio.sleep(1)
     home.endpoint.delay = 0.0
     await home.restart()
@@ -245,7 +245,7 @@ async def test_a_cut_off_login_leaves_the_old_grant(home: Home) -> None:
 async def test_a_login_whose_answer_was_kept_is_completed_at_the_start(empty: Home) -> None:
     """F3 for a login: nobody has to paste a second token."""
     empty.endpoint.script.append(empty.store_fails)
-    login = asyncio.ensure_future(empty.keeper.login(Secret("R0"), "login-1"))
+    login = asyncio.ensure_future(empty.keeper.login(Refresh(Secret("R0")), "login-1"))
     await asyncio.sleep(1)
     await empty.restart()
     login.cancel()

@@ -13,15 +13,18 @@ from proxy.outbound import Lost, NotSent
 from proxy.secret import Secret
 from proxy.store.disk import MemoryDisk
 from proxy.store.sealing import Sealer
-from proxy.tokens.grant import Event, Grant, Terms
+from proxy.tokens.answer import Terms
+from proxy.tokens.grant import Event, Grant
 from proxy.tokens.journal import Answer, Intent, Journal
-from proxy.tokens.oauth import RawAnswer
+from proxy.tokens.oauth import Exchange, Mint, RawAnswer, Refresh, Wish
 from proxy.tokens.rotation import Attempt, Outcome, read, read_back, redeem
 from tests.tokens.support import LoopClock, TimelessJournal
 
 QUESTRADE = builtin("questrade")
-TERMS = Terms((HostPattern.parse("api##.iq.questrade.com"),), 60.0, 3 * 86400.0)
-ATTEMPT = Attempt(Grant("questrade", 4, "login-1", "questrade/live", Secret("R-old")), login=False)
+TERMS = Terms((HostPattern.parse("api##.iq.questrade.com"),), 60.0, 3 * 86400.0, api_server_in_answer=True)
+WISH = Refresh(Secret("R-old"))
+BEFORE = Grant("questrade", 4, "login-1", "questrade/live", WISH.token)
+ATTEMPT = Attempt(BEFORE, WISH, login=False)
 PAIR = b'{"access_token":"A","api_server":"https://api01.iq.questrade.com/","expires_in":1800,"refresh_token":"R"}'
 MAINTENANCE = b"<!DOCTYPE html><html><body>We're making some changes</body></html>"
 SEALER = Sealer(bytes(range(32)), "store")
@@ -84,12 +87,6 @@ def test_an_answer_from_the_journal_is_as_old_as_when_it_came() -> None:
     assert (5, 1000.0, 2800.0) == (outcome.grant.generation, outcome.grant.refreshed, outcome.grant.expires)
 
 
-def test_an_attempt_without_a_token_is_a_mistake_of_ours() -> None:
-    """And says which grant."""
-    with pytest.raises(LookupError, match="grant questrade holds no refresh token"):
-        _ = Attempt(Grant("questrade"), login=False).refresh_token
-
-
 class Endpoint:
     """Answers one thing, or raises it, and notes what the disk held by then."""
 
@@ -98,7 +95,7 @@ class Endpoint:
         self.result = result
         self.durable: list[int] = []
 
-    async def refresh(self, refresh_token: Secret, arrived: Callable[[RawAnswer], None]) -> RawAnswer:  # noqa: ARG002
+    async def ask(self, wish: Wish, arrived: Callable[[RawAnswer], None]) -> RawAnswer:  # noqa: ARG002
         found = {len(await _found(left)) for left in self.disk.after_power_loss()}
         self.durable.extend(found)
         if isinstance(self.result, Exception):
@@ -123,7 +120,7 @@ async def tried(result: RawAnswer | Exception, *faults: tuple[str, int]) -> tupl
         disk.fail(call, errno.EIO, times=times)
     endpoint = Endpoint(disk, result)
     outcome = await redeem(
-        ATTEMPT, slot, endpoint=endpoint, journal=journal, broker=QUESTRADE, terms=TERMS, clock=LoopClock()
+        ATTEMPT, WISH, slot, endpoint=endpoint, journal=journal, broker=QUESTRADE, terms=TERMS, clock=LoopClock()
     )
     disk.heal()
     left = disk.after_kill()
@@ -178,3 +175,85 @@ def test_no_repr_shows_a_token() -> None:
     text = repr((ATTEMPT, outcome, replace(outcome, unkept=RawAnswer(200, "", PAIR))))
 
     assert [] == [token for token in ("R-old", "'A'", "'R'", '"R"') if token in text]
+
+
+def meaning(wish: Wish, status: int, body: bytes, *, login: bool = True) -> Outcome:
+    attempt = Attempt(replace(BEFORE, refresh_token=None), wish, login=login)
+    return read(attempt, RawAnswer(status, "", body, 7.0), broker=QUESTRADE, terms=TERMS, now=Now(9, 9))
+
+
+REFUSED_CLIENT = (
+    "the broker refused bearerd itself (401: invalid_client (client_secret)); "
+    "look at client_id and client_secret of grants.questrade"
+)
+
+
+@pytest.mark.parametrize(
+    ("wish", "status", "body", "event", "reason"),
+    [
+        (
+            Exchange(Secret("C0DE4567")), 400, b'{"ErrorCode":"invalid_request","Error":"Invalid Authorization Code"}',
+            Event.TRY_LATER, "the token endpoint answered 400: invalid_request: Invalid Authorization Code",
+        ),
+        (
+            Exchange(Secret("C0DE")), 400, b'{"error":"invalid_grant","error_description":"C0DE was used"}',
+            Event.TOKEN_DEAD, "the broker refused the authorization code (400: invalid_grant: *** was used)",
+        ),
+        (
+            Refresh(Secret("R-1")), 400, b'{"error":"invalid_grant"}',
+            Event.TOKEN_DEAD, "the broker refused the refresh token (400: invalid_grant)",
+        ),
+        (
+            Mint(), 401, b'{"error":"invalid_client","fields":[{"name":"client_secret"}]}', Event.NOT_CONFIGURED,
+            REFUSED_CLIENT,
+        ),
+        (
+            Mint(), 400, b'{"error":"invalid_grant"}', Event.NOT_CONFIGURED,
+            "the broker refused bearerd itself (400: invalid_grant)",
+        ),
+        (
+            Mint(), 400, b'{"error":"invalid_request","fields":[{"name":"client_id"}]}', Event.TRY_LATER,
+            "the token endpoint answered 400: invalid_request (client_id)",
+        ),
+        (Mint(), 200, b"{}", Event.TRY_LATER, "the token endpoint's answer held no token"),
+        (Exchange(Secret("c")), 200, b"{}", Event.ANSWER_LOST, "the token endpoint's answer held no token"),
+    ],
+    ids=["apigee", "used code", "dead token", "client", "mint grant", "mint request", "empty mint", "empty exchange"],
+)  # fmt: skip
+def test_an_error_is_told_in_the_broker_s_words_and_for_what_was_posted(
+    wish: Wish, status: int, body: bytes, event: Event, reason: str
+) -> None:
+    """Whoever logs in reads it: what was refused, why, and never the code itself."""
+    outcome = meaning(wish, status, body)
+
+    assert (event, reason) == (outcome.event, outcome.reason)
+
+
+def test_an_error_that_repeats_a_secret_of_ours_does_not_show_it() -> None:
+    """A client secret is known to the redactor like any other."""
+    Secret("super-client-secret")
+    outcome = meaning(Mint(), 400, b'{"error":"bad","error_description":"no client super-client-secret here"}')
+
+    assert "the token endpoint answered 400: bad: no client *** here" == outcome.reason
+
+
+@pytest.mark.parametrize("error", [Lost("reset"), ValueError("x")])
+async def test_what_spends_nothing_is_never_in_doubt(error: Exception) -> None:
+    """A mint whose answer is lost is just asked for again, and the journal hears nothing of it."""
+    disk = MemoryDisk()
+    journal = await TimelessJournal.open(Path("/state/journal"), SEALER, files=disk)
+    attempt = Attempt(replace(BEFORE, refresh_token=None), Mint(), login=False)
+    outcome = await redeem(
+        attempt,
+        Mint(),
+        None,
+        endpoint=Endpoint(disk, error),
+        journal=journal,
+        broker=QUESTRADE,
+        terms=TERMS,
+        clock=LoopClock(),
+    )
+    slots = journal.slots_in_use
+    await journal.close()
+
+    assert (Event.TRY_LATER, 0) == (outcome.event, slots)

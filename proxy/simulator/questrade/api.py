@@ -16,10 +16,11 @@ from proxy.simulator.questrade.answers import (
 )
 from proxy.simulator.questrade.calls import Call, Calls, shape
 from proxy.simulator.questrade.faults import API, ORDER, REFUSALS
-from proxy.simulator.questrade.grants import Grants, Standing
+from proxy.simulator.questrade.grants import Grants
 from proxy.simulator.questrade.options import Options
 from proxy.simulator.questrade.orders import OrderBook
 from proxy.simulator.questrade.rates import RateLimits
+from proxy.simulator.tokens import Standing
 
 _UNLIMITED: dict[str, str] = {}
 

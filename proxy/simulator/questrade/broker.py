@@ -14,8 +14,10 @@ from proxy.simulator.questrade.grants import Grants, awkward_token, live_like_to
 from proxy.simulator.questrade.login import APP_HUB_PATH, AUTHORIZE_PATH, REVOKE_PATH, TOKEN_PATH, Login
 from proxy.simulator.questrade.options import Options
 from proxy.simulator.questrade.orders import OrderBook
+from proxy.simulator.tokens import KINDS
 
 API_HOSTS = 2
+MANUAL, CODE = "refresh-token", "code"  # the logins of the definition
 
 
 class Questrade:
@@ -70,7 +72,12 @@ class Questrade:
             accounts=(account.NUMBER,),
             api_servers=tuple(listener.url + "/" for listener in self._api_listeners),
             environment=environment,
+            logins={MANUAL: {"refresh_token": self._first_token}, CODE: {"client_id": self.options.client_id}},
         )
+
+    def approve(self, authorize_url: str) -> str:
+        """See `Simulator.approve`."""
+        return self._login.approve(authorize_url)
 
     @property
     def app_hub_url(self) -> str:
@@ -91,7 +98,7 @@ class Questrade:
             "generation": self._grants.generation,
             "api_server": self._home.url + "/",
             "calls": dict(self._api.seen),
-            "authorizations": {kind: counts[kind] for kind in ("current", "stale", "foreign", "none")},
+            "authorizations": {kind: counts[kind] for kind in KINDS},
             "orders": self._book.placed,
         }
 

@@ -3,18 +3,11 @@
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
+
+from proxy.simulator.tokens import Standing
 
 MANUAL_LIFE = 7 * 86_400.0  # a refresh token made by hand in the App Hub, seconds
 ROTATED_LIFE = 3 * 86_400.0
-
-
-class Standing(StrEnum):
-    """What an access token is worth."""
-
-    CURRENT = "current"
-    STALE = "stale"
-    FOREIGN = "foreign"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,15 @@
 
 import asyncio
 import html
-import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from collections.abc import Callable
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from proxy.simulator import authorize
+from proxy.simulator.authorize import Asked, Desk, Parameters, Refused, form_of, redirect
 from proxy.simulator.faults import Faults
-from proxy.simulator.listener import HTML, TEXT, Answer, hang, reset, truncate
+from proxy.simulator.listener import TEXT, Answer, hang, reset, truncate
 from proxy.simulator.questrade.answers import BAD_REQUEST, USER_AGENT_BLOCKED, encoded, user_agent_blocked
 from proxy.simulator.questrade.faults import REFUSALS, TOKEN
 from proxy.simulator.questrade.grants import Grants, Pair
@@ -19,21 +19,8 @@ from proxy.simulator.questrade.options import Options, Shape
 TOKEN_PATH, AUTHORIZE_PATH, REVOKE_PATH = "/oauth2/token", "/oauth2/authorize", "/oauth2/revoke"
 APP_HUB_PATH = "/APIAccess/UserApps.aspx"
 FOREIGN_API_SERVER = "https://api01.iq.questrade.com.evil.example/"
-_CODE_LIFE = 600.0  # seconds
-_FORM = "application/x-www-form-urlencoded"
 _NOT_FOUND = Answer(404, b"Not Found", TEXT)
 _WRONG_METHOD = Answer(405, b"Method Not Allowed", TEXT)
-
-Parameters = dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Code:
-    """An authorization code that nobody has exchanged yet. `dies` is Unix time."""
-
-    client_id: str
-    redirect_uri: str
-    dies: float
 
 
 class Login:
@@ -43,9 +30,9 @@ class Login:
         self._grants = grants
         self._faults = faults
         self._options = options
-        self._codes: dict[str, _Code] = {}
+        self._desk = Desk("Questrade", AUTHORIZE_PATH, self._asked, options.now)
         self._pages: dict[tuple[str, str], Callable[[Parameters], Answer]] = {
-            ("GET", AUTHORIZE_PATH): _login_page,
+            ("GET", AUTHORIZE_PATH): self._desk.page,
             ("POST", AUTHORIZE_PATH): self._decide,
             ("POST", REVOKE_PATH): self._revoke,
             ("GET", APP_HUB_PATH): lambda _: _app_hub(""),
@@ -64,7 +51,7 @@ class Login:
         if page is None:
             known = path == TOKEN_PATH or any(path == other for _, other in self._pages)
             return (_WRONG_METHOD if known else _NOT_FOUND).response()
-        return page(dict(parse_qsl(query)) | await _form(request)).response()
+        return page(dict(parse_qsl(query)) | await form_of(request)).response()
 
     async def _token(self, request: web.BaseRequest, query: str) -> web.StreamResponse:
         self.token_posts += 1
@@ -78,7 +65,7 @@ class Login:
         if user_agent_blocked(request.headers.get("User-Agent")):
             return USER_AGENT_BLOCKED.response()
         # Redeeming awaits nothing: to a client that leaves, the token is spent or untouched.
-        pair = self._redeem(dict(parse_qsl(query)) | await _form(request))
+        pair = self._redeem(dict(parse_qsl(query)) | await form_of(request))
         answer = BAD_REQUEST if pair is None else self._answer(pair, fault)
         delay = self._options.token_latency + (self._options.slow if fault == "token-slow" else 0)
         if delay:
@@ -97,11 +84,9 @@ class Login:
             case "refresh_token":
                 return self._grants.redeem(parameters.get("refresh_token", ""), now, life)
             case "authorization_code":
-                code = self._codes.pop(parameters.get("code", ""), None)
-                if code is None or now >= code.dies or parameters.get("client_id") != code.client_id:
-                    return None
+                code, client_id = parameters.get("code", ""), parameters.get("client_id", "")
                 # One public client leaves redirect_uri out; a wrong one is refused.
-                if parameters.get("redirect_uri", code.redirect_uri) != code.redirect_uri:
+                if not self._desk.exchange(code, client_id, redirect_uri=parameters.get("redirect_uri")):
                     return None
                 return self._grants.first_pair(now, life)
             case _:
@@ -133,20 +118,27 @@ class Login:
                 pass
         return Answer(200, encoded(fields))
 
+    def approve(self, url: str) -> str:
+        """Where a browser is sent after its person allowed what the authorize address `url` asks for."""
+        return self._desk.approve(authorize.query_of(url, AUTHORIZE_PATH))
+
+    def _asked(self, parameters: Parameters) -> Asked:
+        """The redirect address must be the registered one; scopes are written with commas (documented)."""
+        known = self._options.client_id, self._options.callback
+        types = ("code", "token")
+        return authorize.asked(parameters, client_id=known[0], callback=known[1], response_types=types, separator=",")
+
     def _decide(self, form: Parameters) -> Answer:
         """The person pressed a button on the login page: send the browser back to the application."""
-        if not _is_login(form):
+        if form.get("response_type") != "token" or form.get("decision") != "allow":
+            return self._desk.decide(form)
+        try:
+            asked = self._asked(form)
+        except Refused:
             return BAD_REQUEST
-        state = {"state": form["state"]} if "state" in form else {}
-        if form.get("decision") != "allow":
-            return _redirect(form["redirect_uri"], {"error": "access_denied"} | state)
-        now = self._options.now()
-        if form["response_type"] == "token":
-            fields = self._fields(self._grants.first_pair(now, self._options.expires_in))
-            return _redirect(form["redirect_uri"], fields | state, fragment=True)
-        code = secrets.token_urlsafe(24)
-        self._codes[code] = _Code(form["client_id"], form["redirect_uri"], now + _CODE_LIFE)
-        return _redirect(form["redirect_uri"], {"code": code} | state)
+        fields = self._fields(self._grants.first_pair(self._options.now(), self._options.expires_in))
+        state = {} if asked.state is None else {"state": asked.state}
+        return redirect(asked.redirect_uri, fields | state, fragment=True)
 
     def _revoke(self, form: Parameters) -> Answer:
         if not form.get("token"):
@@ -155,45 +147,7 @@ class Login:
         return Answer(200, b"", TEXT)  # also for an unknown token, as RFC 7009 has it; Questrade's own is not known
 
 
-async def _form(request: web.BaseRequest) -> Parameters:
-    if not request.can_read_body or request.content_type != _FORM:
-        return {}
-    return dict(parse_qsl((await request.read()).decode("utf-8", "replace")))
-
-
-def _is_login(parameters: Parameters) -> bool:
-    target = urlsplit(parameters.get("redirect_uri", ""))
-    known_type = parameters.get("response_type") in ("code", "token")
-    return bool(known_type and parameters.get("client_id") and target.scheme in ("http", "https") and target.netloc)
-
-
-def _redirect(uri: str, parameters: Mapping[str, object], *, fragment: bool = False) -> Answer:
-    separator = "#" if fragment else "&" if "?" in uri else "?"
-    return Answer(302, b"", HTML, {"Location": uri + separator + urlencode(parameters)})
-
-
-def _login_page(parameters: Parameters) -> Answer:
-    if not _is_login(parameters):
-        return BAD_REQUEST
-    names = ("client_id", "redirect_uri", "response_type", "state", "scope")
-    hidden = "".join(
-        f'<input type="hidden" name="{name}" value="{html.escape(parameters[name])}">'
-        for name in names
-        if name in parameters
-    )
-    who = html.escape(parameters["client_id"])
-    return _page(
-        f"<p>Allow the application <b>{who}</b> to use your account?</p>"
-        f'<form method="post" action="{AUTHORIZE_PATH}">{hidden}'
-        '<button name="decision" value="allow">Allow</button> <button name="decision" value="deny">Deny</button></form>'
-    )
-
-
 def _app_hub(token: str) -> Answer:
     shown = f"<p>Refresh token: <code>{html.escape(token)}</code></p>" if token else ""
-    return _page(f'{shown}<form method="post" action="{APP_HUB_PATH}"><button>Generate new token</button></form>')
-
-
-def _page(content: str) -> Answer:
-    text = f"<!DOCTYPE html><html><head><title>Simulated Questrade</title></head><body>{content}</body></html>"
-    return Answer(200, text.encode(), HTML, {"Cache-Control": "no-store"})
+    form = f'<form method="post" action="{APP_HUB_PATH}"><button>Generate new token</button></form>'
+    return authorize.page("Questrade", shown + form)

@@ -1,9 +1,12 @@
 """The knobs of a simulated Questrade."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+
+from proxy.simulator import options
+from proxy.simulator.options import clock
+
+__all__ = ["SCOPES", "Options", "Shape", "clock"]
 
 SCOPES = frozenset({"read_acc", "read_md", "trade"})
 
@@ -16,24 +19,15 @@ class Shape(StrEnum):
     V1 = "v1"
 
 
-def clock() -> float:
-    """Unix time."""
-    return time.time()  # noqa: TID251  the simulator stands for another machine: it has its own clock
-
-
 @dataclass(slots=True)
-class Options:
-    """Not frozen: a test turns these while the simulator runs, and the next request sees it.
+class Options(options.Options):
+    """A personal app, as most people have, is `scopes={"read_acc", "read_md"}`.
 
-    Times are seconds. A personal app, as most people have, is `scopes={"read_acc", "read_md"}`.
-    `reserved_characters` makes tokens with `+` and `/`, which must be percent-encoded; live ones have none.
+    `client_id` is that of the one registered application; Questrade's need no secret. `reserved_characters` makes
+    tokens with `+` and `/`, which must be percent-encoded; live ones have none.
     """
 
-    expires_in: int = 1800
-    token_latency: float = 0.0
-    slow: float = 3.0  # how long the faults token-slow and api-slow take
+    client_id: str = "demo-questrade"
     shape: Shape = Shape.SLASH
     scopes: frozenset[str] = SCOPES
-    enforce_rate_limits: bool = False
     reserved_characters: bool = False
-    now: Callable[[], float] = clock

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from proxy.simulator.questrade.grants import MANUAL_LIFE, ROTATED_LIFE, Grants, Pair, Standing, awkward_token
+from proxy.simulator.questrade.grants import MANUAL_LIFE, ROTATED_LIFE, Grants, Pair, awkward_token
+from proxy.simulator.tokens import Standing
 from tests.simulator.support import NOON
 
 LIFE = 1800

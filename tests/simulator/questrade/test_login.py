@@ -11,7 +11,7 @@ from proxy.simulator.questrade.options import Shape
 from tests.simulator.support import FORM, Bot, Reply
 
 CALLBACK = "http://127.0.0.1:8081/callback"
-LOGIN = {"client_id": "app<1>", "response_type": "code", "redirect_uri": CALLBACK, "state": "s&t"}
+LOGIN = {"client_id": "demo-questrade", "response_type": "code", "redirect_uri": CALLBACK, "state": "s&t"}
 HUB = "/APIAccess/UserApps.aspx"
 
 
@@ -296,7 +296,9 @@ async def _code(bot: Bot) -> str:
 
 async def test_the_login_page_is_a_form_that_carries_the_request(stranger: Bot) -> None:
     """Everything that came in the query goes into hidden fields, escaped."""
-    reply = await stranger.send("GET", f"{stranger.login_host}/oauth2/authorize?{urlencode(LOGIN)}")
+    stranger.options.client_id = "app<1>"
+    query = urlencode({**LOGIN, "client_id": "app<1>"})
+    reply = await stranger.send("GET", f"{stranger.login_host}/oauth2/authorize?{query}")
     page = reply.body.decode()
 
     assert (200, "text/html; charset=utf-8") == (reply.status, reply.headers["Content-Type"])
@@ -326,6 +328,7 @@ async def test_denying_leads_back_with_an_error(stranger: Bot) -> None:
 
 async def test_a_redirect_address_keeps_its_own_query(stranger: Bot) -> None:
     """Code and state are added to it."""
+    stranger.options.callback = CALLBACK + "?a=1"
     location = (await _decide(stranger, "allow", redirect_uri=CALLBACK + "?a=1")).headers["Location"]
 
     assert location.startswith(CALLBACK + "?a=1&code=")
@@ -371,14 +374,35 @@ async def test_the_implicit_flow_puts_the_pair_into_the_fragment(stranger: Bot) 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"client_id": ""}, {"response_type": "magic"}, {"redirect_uri": "javascript:alert(1)"}, {"redirect_uri": "x"}],
+    [
+        {"client_id": ""},
+        {"client_id": "unregistered"},
+        {"response_type": "magic"},
+        {"redirect_uri": "javascript:alert(1)"},
+        {"redirect_uri": "http://127.0.0.1:8081/other"},
+    ],
 )
 async def test_a_bad_login_request_is_refused_on_the_page(stranger: Bot, changes: dict[str, str]) -> None:
-    """Nobody is redirected to an address that makes no sense."""
-    query = urlencode({**LOGIN, **changes})
+    """Nobody is redirected to an address that is not registered, pair in the fragment or not."""
+    url = f"{stranger.login_host}/oauth2/authorize?{urlencode({**LOGIN, **changes})}"
+    implicit = {"response_type": "token", **changes}
 
-    assert 400 == (await stranger.send("GET", f"{stranger.login_host}/oauth2/authorize?{query}")).status
+    assert 400 == (await stranger.send("GET", url)).status
     assert 400 == (await _decide(stranger, "allow", **changes)).status
+    assert 400 == (await _decide(stranger, "allow", **implicit)).status
+    with pytest.raises(ValueError, match=r"registered|response_type"):
+        stranger.questrade.approve(url)
+
+
+async def test_a_person_in_a_browser_can_be_played(stranger: Bot) -> None:
+    """`approve` does what the button does: its code is worth a pair."""
+    url = f"{stranger.login_host}/oauth2/authorize?{urlencode(LOGIN)}"
+    code = parse_qs(urlsplit(stranger.questrade.approve(url)).query)["code"][0]
+    exchange = {"grant_type": "authorization_code", "code": code, "client_id": LOGIN["client_id"]}
+
+    assert 200 == (await stranger.post_token(**exchange)).status
+    with pytest.raises(ValueError, match="not an authorize address"):
+        stranger.questrade.approve(stranger.login_host + "/oauth2/token")
 
 
 async def test_the_app_hub_makes_a_refresh_token_by_hand(bot: Bot) -> None:

@@ -1,0 +1,192 @@
+"""The `params:`, `rows:` and `apis:` of a definition → one scope table for each API."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from proxy.brokers.definition import MAIN, Api, Environment, Rate
+from proxy.brokers.logins import URL
+from proxy.brokers.section import Section
+from proxy.config.problem import did_you_mean
+from proxy.gate import patterns
+from proxy.gate.rows import METHODS
+from proxy.gate.scopes import Row, ScopeTable, TableError
+
+_FLAGS = ("mutating", "streaming", "inferred", "deny", "websocket")
+_LISTS = ("query", "query_without", "body_without", "fills")
+_ROW = ("id", "method", "path", "scope", *_FLAGS, *_LISTS, "rate", "when_query", "enum", "max_body", "sent_prefix")
+_PREFIX = 2  # what is cut off, what is put there
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The names that rows may use: scopes with their descriptions, and rate categories."""
+
+    scopes: Mapping[str, str]
+    rates: Mapping[str, Rate]
+
+
+def api_names(section: Section) -> tuple[str, ...]:
+    """The APIs that a definition has, the default first."""
+    return tuple(section.section("apis").data) if section.data.get("apis") is not None else (MAIN,)
+
+
+def read_apis(section: Section, words: Vocabulary) -> dict[str, Api] | None:
+    """The APIs of a whole definition. None if a table cannot be made."""
+    if ("rows" in section.data) == ("apis" in section.data):
+        message = "stands beside `apis`" if "rows" in section.data else "is missing"
+        section.fault("rows", message, "write `rows:` for one API, or `apis:` for several")
+        return None
+    empty = {name: Api(name, ScopeTable((), {})) for name in api_names(section)}
+    return extend_apis(section, words, empty)
+
+
+def extend_apis(section: Section, words: Vocabulary, known: Mapping[str, Api]) -> dict[str, Api] | None:
+    """The same APIs with the rows and types of this section. None if a table cannot be made."""
+    types, unsound = _types(section, known)
+    found, whole = dict(known), True
+    for name, part in _parts(section, known):
+        elsewhere = {row.id for other, api in found.items() if other != name for row in api.table.rows}
+        rows = [(row, place) for place in part.listed("rows") if (row := _row(place, words))]
+        for row, place in rows:
+            if row.id in elsewhere:
+                place.fault("id", f"a row of another API is called {row.id}", "a name stands for one row of the broker")
+        # A row with a bad type has been told of by its type.
+        sound = [(row, place) for row, place in rows if not unsound & set(row.captures)]
+        table = _table(part, found[name].table, sound, types)
+        whole = whole and table is not None
+        found[name] = Api(name, table or found[name].table)
+    return found if whole else None
+
+
+def _parts(section: Section, known: Mapping[str, Api]) -> Iterator[tuple[str, Section]]:
+    """Each section with rows, and the API that they belong to."""
+    if "rows" in section.data:
+        if len(known) == 1:
+            yield next(iter(known)), section
+        else:
+            fix = f"write them below apis: {{{next(iter(known))}: …}}"
+            section.fault("rows", "there are several APIs", fix, at_key=True)
+    apis = section.section("apis")
+    for name, part in section.named("apis"):
+        part.known(("rows",))
+        if name in known:
+            yield name, part
+        else:
+            fix = did_you_mean(name, known) or f"known: {', '.join(known)}"
+            apis.fault(name, f"there is no API '{name}'", fix, at_key=True)
+
+
+def _types(section: Section, known: Mapping[str, Api]) -> tuple[dict[str, str], set[str]]:
+    """All types of captures, and the names of those that are none."""
+    place = section.section("params")
+    built_in = {name: text for api in known.values() for name, text in api.table.params.items()}
+    added = section.text_map("params")
+    for name in added.keys() & built_in.keys():
+        place.fault(name, "is a type of the built-in broker", "use another name", at_key=True)
+    return {**added, **built_in}, {name for name, text in added.items() if not _is_type(place, name, text)}
+
+
+def _is_type(section: Section, name: str, text: str) -> bool:
+    try:
+        patterns.read(text)
+    except patterns.PatternError as error:
+        section.fault(name, f"is no type: {error}")
+        return False
+    return True
+
+
+def _table(
+    section: Section, built_in: ScopeTable, added: Sequence[tuple[Row, Section]], types: Mapping[str, str]
+) -> ScopeTable | None:
+    """The built-in rows and these, as one table."""
+    places = {row.id: place for row, place in added}
+    rows = [row for row, _ in added]
+    whole = [*built_in.rows, *rows]
+    try:
+        table = ScopeTable(whole, types)
+    except TableError:
+        for problem in ScopeTable.faults(whole, types):
+            place = places.get(problem.row) or section
+            place.fault("path" if problem.row in places else "rows", f"row {problem}")
+        return None
+    # A built-in row's scope and flags are not the user's to change, and what it refuses stays refused.
+    for loser, row in built_in.losing_to(rows, types):
+        places[row.id].fault("path", f"row {row.id}: it would take calls of the built-in row {loser.id}", "remove it")
+    return table
+
+
+def _row(section: Section, words: Vocabulary) -> Row | None:
+    section.known(_ROW)
+    section.needs("id", "method", "path", *(() if section.data.get("deny") is True else ("scope",)))
+    for key, names in (("scope", words.scopes), ("rate", words.rates)):
+        value = section.text(key)
+        if value is not None and value not in names:
+            known = f"known here: {', '.join(names) or 'none'}"
+            section.fault(key, f"no such {key} is declared", did_you_mean(value, names) or known)
+    enums = section.section("enum")
+    fields: dict[str, Any] = {key: section.text(key) or "" for key in ("id", "method", "path", "scope")}
+    fields |= {key: section.flag(key) or False for key in _FLAGS}
+    fields |= {key: section.texts(key) for key in _LISTS}
+    fields |= {
+        "rate": section.text("rate"),
+        "max_body": section.whole("max_body"),
+        "when_query": tuple(section.text_map("when_query").items()),
+        "enum": tuple((name, enums.texts(name)) for name in enums.data),
+        "sent_prefix": _sent_prefix(section),
+    }
+    if not all(fields[key] for key in ("id", "method", "path")) or not (fields["scope"] or fields["deny"]):
+        return None
+    try:
+        return Row(**fields)
+    except TableError as error:
+        section.fault(None, str(error))
+        return None
+
+
+def _sent_prefix(section: Section) -> tuple[str, str] | None:
+    found = section.texts("sent_prefix")
+    if found and len(found) != _PREFIX:
+        section.fault("sent_prefix", "must be two texts", "write [what the path starts with, what is sent instead]")
+        return None
+    return (found[0], found[1]) if found else None
+
+
+def check_own_endpoints(
+    section: Section, apis: Mapping[str, Api], environments: Mapping[str, Environment], emulated: str | None
+) -> None:
+    """No row takes an address that bearerd itself uses: a client must not get at tokens through us."""
+    for api in apis.values():
+        table = _as_sent(api.table)
+        for path in dict.fromkeys(_own_paths(environments, emulated)):
+            segments = tuple(path[1:].encode().split(b"/"))
+            rows = [row for each in (api.table, table) for method in METHODS for row in each.rows_at(method, segments)]
+            # Some servers fold letter case, and take a last slash or leave it.
+            rows += [row for row in (*api.table.rows, *table.rows) if _alike(row.path, path)]
+            for name, method in dict.fromkeys((row.id, row.method) for row in rows):
+                message = f"row {name} takes {method} {path}, where tokens are handed out"
+                section.fault("rows" if "rows" in section.data else "apis", message, "remove the row")
+
+
+def _alike(one: str, other: str) -> bool:
+    return one.rstrip("/").lower() == other.rstrip("/").lower()
+
+
+def _as_sent(table: ScopeTable) -> ScopeTable:
+    """The rows whose calls go out under another path, with that one."""
+    rows = [
+        replace(row, path=row.sent(row.path.encode()).decode(), sent_prefix=None)
+        for row in table.rows
+        if row.sent_prefix
+    ]
+    return ScopeTable(rows, table.params)
+
+
+def _own_paths(environments: Mapping[str, Environment], emulated: str | None) -> Iterator[str]:
+    if emulated:
+        yield emulated
+    for environment in environments.values():
+        for endpoints in environment.logins.values():
+            for url in (endpoints.token_url, endpoints.refresh_url, endpoints.authorize_url, endpoints.revoke_url):
+                if url and (found := URL.fullmatch(url)) and len(found["path"]) > 1:
+                    yield found["path"]

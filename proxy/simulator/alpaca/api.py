@@ -1,0 +1,142 @@
+"""What every call to a host passes before it is answered, in order: counted, judged, found, counted again, answered."""
+
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from aiohttp import web
+
+from proxy.simulator.alpaca import answers
+from proxy.simulator.alpaca.account import Account
+from proxy.simulator.alpaca.answers import Refused, Reply, encoded
+from proxy.simulator.alpaca.credentials import Credentials, Host, Verdict
+from proxy.simulator.alpaca.events import STREAM, Events
+from proxy.simulator.alpaca.faults import ORDER_REFUSALS
+from proxy.simulator.alpaca.options import Options
+from proxy.simulator.alpaca.rates import RateLimit
+from proxy.simulator.alpaca.routes import DENIED, Call, Route, Routes
+from proxy.simulator.front import Front
+from proxy.simulator.listener import JSON, Answer, hang
+from proxy.simulator.tokens import KINDS
+
+_TOO_LONG = Refused(41310000, "request entity too large").answer()
+_Found = tuple[Route, dict[str, str]] | None
+
+
+class Api:
+    """The handler of one host. `account_of` tells whose account the captures of a path are about, or refuses."""
+
+    def __init__(
+        self,
+        host: Host,
+        routes: Routes,
+        *,
+        account_of: Callable[[Mapping[str, str]], Account],
+        credentials: Credentials,
+        front: Front,
+        options: Options,
+    ) -> None:
+        self._host = host
+        self._routes = routes
+        self._account_of = account_of
+        self._credentials = credentials
+        self._front = front
+        self._options = options
+        self._rate = RateLimit()
+        self.seen: Counter[str] = Counter()  # by method and raw target without its query
+        self.authorizations: Counter[str] = Counter()
+        self.several = 0  # calls that brought more than one credential
+        self.denied = 0  # calls that no documented scope covers
+
+    def state(self) -> dict[str, object]:
+        """What arrived here."""
+        return {
+            "calls": dict(self.seen),
+            "authorizations": {kind: self.authorizations[kind] for kind in KINDS},
+            "several_credentials": self.several,
+            "denied": self.denied,
+        }
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """One request, counted whatever becomes of it."""
+        path, _, query = request.raw_path.partition("?")
+        self.seen[f"{request.method} {path}"] += 1
+        verdict = self._credentials.judge(self._host, request.headers, self._options.now())
+        self.authorizations[verdict.kind] += 1
+        self.several += verdict.several
+        found = self._routes.find(request.method, path)
+        self.denied += found is not None and found[0].scope == DENIED
+        streams: list[Events] = []
+
+        async def answer() -> Answer:
+            wrong = self._refused(verdict, found)
+            if wrong is not None or found is None:
+                return wrong or answers.NO_SUCH_PATH
+            return await self._answered(request, *found, query, streams)
+
+        response = await self._front.api(request, answer)
+        # A fault may have put something else in the place of the stream, or have sent a part of it.
+        if streams and not response.prepared and response.headers.get("Content-Type") == STREAM:
+            return await self._streamed(request, streams[0])
+        return response
+
+    def _refused(self, verdict: Verdict, found: _Found) -> Answer | None:
+        """The answer to a credential that is not good for this call."""
+        if verdict.kind == "none":
+            return None if found is not None and found[0].public else answers.GATEWAY_UNAUTHORIZED
+        if not verdict.good:
+            return answers.NOT_AUTHORIZED
+        # What a Connect token may do of the calls without a scope is not known: here all, and they are counted.
+        scopes = verdict.scopes
+        if found is not None and scopes is not None and found[0].scope not in scopes | {DENIED}:
+            return answers.NOT_IN_SCOPE
+        return None
+
+    async def _answered(
+        self, request: web.BaseRequest, route: Route, captures: dict[str, str], query: str, streams: list[Events]
+    ) -> Answer:
+        now, enforce = self._options.now(), self._options.enforce_rate_limits
+        counted = self._rate.count(now, self._options.requests_per_minute, enforce=enforce)
+        headers = {**counted.headers(), "X-Request-ID": uuid.uuid4().hex}
+        if counted.over:
+            wait = {"Retry-After": str(max(1, counted.reset - int(now)))}
+            return Answer(429, answers.TOO_MANY_REQUESTS.body, JSON, headers | wait)
+        try:
+            body = await request.read() if request.can_read_body else b""
+        except web.HTTPRequestEntityTooLarge:
+            return _TOO_LONG
+        fault = self._front.order_fault() if route.orders else None
+        if fault is not None:
+            return ORDER_REFUSALS[fault]
+        try:
+            account = self._account_of(captures)
+            sent = {name.lower(): value for name, value in request.headers.items()}
+            document = route.answer(Call(request.method, captures, query, body, now, account, sent))
+        except Refused as refused:
+            wrong = refused.answer()
+            return Answer(wrong.status, wrong.body, JSON, headers)
+        if isinstance(document, Events):
+            streams.append(document)
+            return Answer(200, b"".join(document.chunks), STREAM, headers)
+        return _written(document, headers)
+
+    async def _streamed(self, request: web.BaseRequest, events: Events) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": STREAM, "Cache-Control": "no-cache"})
+        await response.prepare(request)
+        for chunk in events.chunks:
+            await response.write(chunk)
+        if self._options.hold_events and not events.ends:
+            await hang()
+        await response.write_eof()
+        return response
+
+
+def _written(document: object, headers: Mapping[str, str]) -> Answer:
+    reply = document if isinstance(document, Reply) else Reply(document)
+    more = {name: value for name, value in reply.headers.items() if name != "Content-Type"}
+    content_type = reply.headers.get("Content-Type", JSON)
+    if reply.document is None:
+        body = b""
+    else:
+        body = reply.document if isinstance(reply.document, bytes) else encoded(reply.document)
+    return Answer(reply.status, body, content_type, {**headers, **more})

@@ -1,0 +1,132 @@
+"""Where the one credential of a call goes, and how it is found again in an answer."""
+
+import base64
+import json
+from urllib.parse import parse_qs, quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.brokers.definition import BEARER, Placement
+from proxy.relay.credential import SHORTEST_NEEDLE, Written, needles, spellings, write
+from proxy.secret import Secret
+
+PAIR = Placement("headers", ("APCA-API-KEY-ID", "APCA-API-SECRET-KEY"))
+BASIC = Placement("basic")
+QUERY = Placement("query", ("api_key",))
+TOKEN = "the/token+of=the broker".replace(" ", "-")
+CLIENTS = [
+    ("Accept", "*/*"), ("authorization", "Bearer theirs"), ("Authorization", "Basic theirs"),
+    ("apca-api-key-id", "theirs"), ("APCA-API-SECRET-KEY", "theirs"),
+]  # fmt: skip
+
+
+def written(placement: Placement, credential: str, target: bytes = b"/v1/x?a=1") -> Written:
+    return write(placement, Secret(credential), target, CLIENTS)
+
+
+def credentials(found: Written) -> list[tuple[str, str]]:
+    """The headers that carry one."""
+    return [(name, value) for name, value in found.headers if name.lower().startswith(("auth", "apca"))]
+
+
+def test_a_bearer_is_the_one_authorization() -> None:
+    """What the client sent under that name is gone, in any spelling."""
+    found = written(BEARER, TOKEN)
+    assert ("Authorization", f"Bearer {TOKEN}") == found.headers[-1]
+    assert ["authorization"] == [name.lower() for name, _ in found.headers if name.lower() == "authorization"]
+    assert b"/v1/x?a=1" == found.target
+
+
+def test_basic_is_user_and_password() -> None:
+    """RFC 7617: in UTF-8, and the password may hold colons."""
+    found = written(BASIC, "user:pass:wörd")
+    assert found.headers[-1] == ("Authorization", "Basic " + base64.b64encode("user:pass:wörd".encode()).decode())
+    assert b"/v1/x?a=1" == found.target
+
+
+def test_a_pair_of_headers_comes_without_authorization() -> None:
+    """Each part in its own header, and no third one beside them."""
+    found = written(PAIR, "the-id:the:secret")
+    assert [("APCA-API-KEY-ID", "the-id"), ("APCA-API-SECRET-KEY", "the:secret")] == credentials(found)
+    assert b"/v1/x?a=1" == found.target
+
+
+@pytest.mark.parametrize(
+    ("target", "sent"),
+    [
+        (b"/v1/x", b"/v1/x?api_key="),
+        (b"/v1/x?", b"/v1/x?api_key="),
+        (b"/v1/x?a=%2C&b", b"/v1/x?a=%2C&b&api_key="),
+        (b"/v1/x?a=1&", b"/v1/x?a=1&&api_key="),
+        (b"/v1/BTC%2FUSD?x=/?", b"/v1/BTC%2FUSD?x=/?&api_key="),
+    ],
+)
+def test_a_parameter_is_added_to_the_query(target: bytes, sent: bytes) -> None:
+    """What was matched stays as it is, the value is percent-encoded, and no header carries it."""
+    found = written(QUERY, TOKEN, target)
+    assert sent + quote(TOKEN, safe="").encode() == found.target
+    assert [TOKEN] == parse_qs(found.target.partition(b"?")[2].decode())["api_key"]
+    assert [] == [value for _, value in found.headers if TOKEN in value]
+    assert "authorization" not in {name.lower() for name, _ in found.headers}
+
+
+@pytest.mark.parametrize(
+    ("placement", "credential"),
+    [
+        (BASIC, "only-one-part"), (BASIC, "user:"), (BASIC, ":password"), (PAIR, "only-one-part"), (PAIR, ":"),
+        (BEARER, ""), (BEARER, "line\r\nbreak"), (PAIR, "the-id:tä"), (QUERY, "line\nbreak"),
+    ],
+)  # fmt: skip
+def test_half_a_credential_does_not_leave(placement: Placement, credential: str) -> None:
+    """Nor one that would break the head; what is said of it holds no byte of it."""
+    with pytest.raises(AssertionError) as caught:
+        written(placement, credential)
+    assert all(part not in str(caught.value) for part in credential.split(":") if part)
+
+
+@pytest.mark.parametrize("query", [b"api_key=theirs", b"API%5FKEY=theirs", b"a=1;api-key=theirs"])
+def test_a_second_parameter_does_not_leave(query: bytes) -> None:
+    """Even if the gate had let it pass."""
+    with pytest.raises(AssertionError, match="exactly one credential"):
+        written(QUERY, TOKEN, b"/v1/x?" + query)
+
+
+def test_a_header_that_is_named_twice_does_not_leave() -> None:
+    """One credential in one place: a definition that says otherwise is found at the last moment."""
+    with pytest.raises(AssertionError, match="exactly one credential"):
+        written(Placement("headers", ("A-Key", "a-key")), "one:other")
+
+
+@given(st.text(min_size=SHORTEST_NEEDLE, max_size=40), st.binary(max_size=5), st.binary(max_size=5))
+def test_a_secret_is_found_in_every_encoding(text: str, before: bytes, after: bytes) -> None:
+    """Plain, in a URL, in JSON, and in base64 whatever stands around it."""
+    found = list(spellings(text))
+    forms = [
+        before + text.encode() + after,
+        quote(text, safe="").encode(),
+        base64.b64encode(before + text.encode() + after),
+        base64.b64encode(b"x" + before + text.encode() + after),
+        base64.b64encode(b"xy" + before + text.encode() + after),
+    ]
+    for form in forms:
+        assert any(needle in form for needle in found)
+    assert any(needle in json.dumps({"a": TOKEN}).replace("/", "\\/").encode() for needle in spellings(TOKEN))
+
+
+def test_every_part_of_a_credential_is_looked_for() -> None:
+    """Both halves of a pair, and the whole; a short half would be found anywhere and is not."""
+    found = needles(PAIR, Secret("the-key-id:the-secret-key"))
+    assert {b"the-key-id", b"the-secret-key", b"the-key-id:the-secret-key"} <= set(found)
+    assert b"person@example.com" not in needles(BASIC, Secret("person@example.com:the-password"))
+    assert b"the-password" in needles(BASIC, Secret("me:the-password"))
+    basic = base64.b64encode(b"user:the-password")
+    assert any(needle in basic for needle in needles(BASIC, Secret("user:the-password")))
+    assert () == needles(BEARER, Secret("short"))
+
+
+def test_what_is_written_shows_nothing() -> None:
+    """Its repr holds neither target nor headers."""
+    assert TOKEN not in repr(written(BEARER, TOKEN))
+    assert quote(TOKEN, safe="") not in repr(written(QUERY, TOKEN))
