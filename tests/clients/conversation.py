@@ -41,6 +41,27 @@ class Read:
     options: Mapping[str, object] = field(default_factory=dict)
 
 
+def at(path: str) -> Callable[[Any], object]:
+    """What stands at a path such as `orders/*/symbol`: names and numbers go down, `*` goes into each, `#` counts."""
+
+    def look(found: Any) -> object:
+        return _at(found, path.split("/") if path else [])
+
+    return look
+
+
+def _at(found: Any, steps: Sequence[str]) -> object:
+    if not steps:
+        return found
+    step, *rest = steps
+    if step == "#":
+        return len(found)
+    if step == "*":
+        each = found.values() if isinstance(found, dict) else found
+        return [_at(one, rest) for one in each]
+    return _at(found[int(step)] if isinstance(found, list) else found[step], rest)
+
+
 def bare(method: str) -> str:
     """`get_quotes, one` → `get_quotes`."""
     return method.partition(",")[0]
@@ -51,6 +72,8 @@ class Conversation:
 
     def __init__(self, process: "subprocess.Popen[str]", home: Path) -> None:
         self.home = home
+        # `$NAME` as an argument stands for what this says; for what tests cannot know when they are written.
+        self.words: dict[str, object] = {}
         self._process = process
 
     @classmethod
@@ -68,12 +91,16 @@ class Conversation:
             )
         return cls(process, home)
 
-    def make(self, *arguments: object, **options: object) -> None:
-        """Make the client. For Python the first argument is its class, a dotted name: `questrade_api.Questrade`."""
-        self._ask(do="make", arguments=arguments, options=options)
+    def make(self, *arguments: object, on: str = "client", **options: object) -> None:
+        """Make the client, or another object `on` of the package.
+
+        For Python the first argument is its class, a dotted name: `questrade_api.Questrade`. For Node.js it is the
+        package and what it exports, `alpaca4:trading.AccountsApi`; for the package questrade nothing.
+        """
+        self._ask(do="make", on=on, arguments=arguments, options=options)
 
     def assign(self, name: str, value: object) -> None:
-        """Set an attribute: of a module (`qtrade.questrade.TOKEN_URL`), in Node of the client."""
+        """Set an attribute of a module (`qtrade.questrade.URL`) or object (`client.url`); in Node of the client."""
         self._ask(do="assign", name=name, value=value)
 
     def keep(self, name: str, method: str, *arguments: object, on: str = "client", path: Sequence[str] = ()) -> None:
@@ -88,9 +115,13 @@ class Conversation:
         """What `read` looks at."""
         return read.look(self.call(bare(method), *read.arguments, on=on, **read.options))
 
-    def methods(self, of: str) -> set[str]:
-        """The public names of a class (a dotted name), in Node of something kept."""
-        return set(self._ask(do="methods", of=of))
+    def methods(self, of: str, *, inherited: bool = False) -> set[str]:
+        """The public names of a class (a dotted name), in Node of something kept; of a Python class its own, or all."""
+        return set(self._ask(do="methods", of=of, **({"inherited": True} if inherited else {})))
+
+    def exports(self, of: str) -> set[str]:
+        """The names that an npm package exports at a place, `alpaca4:trading`."""
+        return set(self._ask(do="exports", of=of))
 
     def begin_loop(self, calls: Sequence[tuple[str, Sequence[object]]], seconds: float) -> None:
         """Make these calls over and over; `end_loop()` waits for the end."""
@@ -117,7 +148,10 @@ class Conversation:
 
     def _say(self, **question: object) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(question) + "\n")
+        line = json.dumps(question)
+        for word, meaning in self.words.items():
+            line = line.replace(f'"${word}"', json.dumps(meaning))
+        self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
 
     def _hear(self) -> Any:

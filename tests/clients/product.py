@@ -55,6 +55,26 @@ class Demo:
     def root_url(self) -> str:
         return str(self.report["mounts"]["questrade"]["root_url"])
 
+    def at(self, mount: str, *, root: bool = False) -> str:
+        """The address of a mount, or its own port; without a slash at the end."""
+        return str(self.report["mounts"][mount]["root_url" if root else "url"])
+
+    def account(self, broker: str, number: int = 0) -> str:
+        """An account number or id of a simulated broker."""
+        return str(self.report["accounts"][broker][number])
+
+    def placed(self, broker: str) -> int:
+        """How many orders a simulated broker has ever accepted."""
+        return int(state(self.report["control"], broker)["orders"])
+
+    def reached(self, broker: str) -> int:
+        """How many calls have reached a simulated broker."""
+        return sum(state(self.report["control"], broker)["calls"].values())
+
+    def calls_of(self, broker: str, method: str, path: str) -> int:
+        """How many calls of one kind have reached a simulated broker."""
+        return int(state(self.report["control"], broker)["calls"].get(f"{method} {path}", 0))
+
     @property
     def token_url(self) -> str:
         """The emulated token endpoint, as clients write it down: the token follows."""
@@ -63,6 +83,13 @@ class Demo:
     def call(self, method: str, target: str, body: object = None, *, key: str | None = None) -> Reply:
         """One call to the mount with the client key, or with another."""
         return send(method, self.url + target, body, Authorization=f"Bearer {key or self.key}")
+
+    def ask(self, mount: str, target: str, method: str = "GET", body: object = None) -> Any:
+        """What a mount answers to the key that may do everything, as a document."""
+        headers = {"Authorization": f"Bearer {self.trader_key}", "Accept": "application/json"}
+        reply = send(method, self.at(mount) + target, body, **headers)
+        assert 2 == reply.status // 100, reply.body
+        return reply.document
 
     def place(self, order: Mapping[str, Any]) -> Reply:
         return self.call("POST", f"/v1/accounts/{ACCOUNT}/orders", order, key=self.trader_key)

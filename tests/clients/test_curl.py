@@ -56,6 +56,7 @@ def forms(key: str) -> Mapping[str, list[str]]:
         "Basic, as user": ["-u", f"{key}:"],
         "Basic, by hand": ["-H", f"Authorization: Basic {basic}"],
         "X-Api-Key": ["-H", f"X-Api-Key: {key}"],
+        "APCA pair": ["-H", "APCA-API-KEY-ID: me", "-H", f"APCA-API-SECRET-KEY: {key}"],
     }
 
 

@@ -1,8 +1,12 @@
 """What the tests here rest on: the packages are as published, and one that leaves this machine would be caught."""
 
 import base64
+import contextlib
 import hashlib
-from importlib.metadata import files
+import sys
+from collections.abc import Mapping
+from importlib.metadata import distributions
+from pathlib import Path
 
 import pytest
 
@@ -15,10 +19,16 @@ LOGIN_HOST = "CONNECT login.questrade.com:443"
 WRONG_KEY = "brd_" + "0" * 49
 
 
-@pytest.mark.parametrize("package", ["questrade-api", "qtrade", "kwess", "qt-api"])
-def test_a_package_is_as_it_was_installed(package: str) -> None:
+QUESTRADE = ["questrade-api", "qtrade", "kwess", "qt-api"]
+TRADIER = ["lumiwealth-tradier", "tradier-api-client", "uvatradier", "aiotradier", "tradier-python"]
+
+
+@pytest.mark.parametrize("package", [*QUESTRADE, *TRADIER, "alpaca-py", "alpaca-trade-api"])
+def test_a_package_is_as_it_was_installed(package: str, legacy: str) -> None:
     """Every file of it has the SHA-256 of the installation's own list: nobody has patched it."""
-    listed = [path for path in files(package) or [] if path.hash is not None]
+    legacy_packages = [str(path) for path in Path(legacy).parent.parent.glob("lib/*/site-packages")]
+    (found,) = distributions(name=package, path=[*sys.path, *legacy_packages])
+    listed = [path for path in found.files or [] if path.hash is not None]
 
     changed = [str(path) for path in listed if path.hash and path.hash.value != sha256(path.read_binary())]
 
@@ -40,7 +50,7 @@ def sha256(content: bytes) -> str:
     ],
 )
 def test_a_python_client_with_its_own_token_url_is_caught(
-    of: str, options: dict[str, object], python_client: Opener, trap: Trap
+    of: str, options: dict[str, str], python_client: Opener, trap: Trap
 ) -> None:
     """urllib, requests and httpx all come to the trap, and get no further."""
     with pytest.raises(Failed):
@@ -66,3 +76,45 @@ def test_the_npm_client_with_its_own_token_url_is_caught(node_client: Opener, tr
         client.call("connect")
 
     assert [LOGIN_HOST] == trap.take()
+
+
+LEAVING: Mapping[str, tuple[list[object], str]] = {
+    "api.tradier.com": (["aiotradier.tradier_rest.TradierAPIAdapter", None, WRONG_KEY, False], "api_get_clock"),
+    "sandbox.tradier.com": (["uvatradier.Account", "VA000001", WRONG_KEY, False], "get_user_profile"),
+    "paper-api.alpaca.markets": (["alpaca.trading.client.TradingClient", "local", WRONG_KEY], "get_account"),
+}
+
+
+@pytest.mark.parametrize("host", LEAVING)
+def test_a_python_client_with_its_own_address_is_caught(host: str, python_client: Opener, trap: Trap) -> None:
+    """aiohttp heeds no proxy: it is stopped when it looks for the host."""
+    client = python_client("leaving")
+    arguments, method = LEAVING[host]
+    client.make(*arguments)
+
+    with contextlib.suppress(Failed):  # one of them only prints what went wrong
+        client.call(method)
+
+    assert {f"CONNECT {host}:443"} == set(trap.take())
+
+
+LEAVING_NODE: Mapping[str, tuple[list[object], str, str]] = {
+    "alpaca3": (["alpaca3:", {"keyId": "local", "secretKey": WRONG_KEY}], "getAccount", "api.alpaca.markets"),
+    "alpaca4": (["alpaca4:Alpaca", {"keyId": "local", "secret": WRONG_KEY}], "trading.account.getAccount", "paper-api"),
+    "tradier-client": (["tradier-client:", WRONG_KEY], "quote", ""),  # it speaks TLS to the trap
+}
+
+
+@pytest.mark.parametrize("package", LEAVING_NODE)
+def test_an_npm_client_with_its_own_address_is_caught(package: str, node_client: Opener, trap: Trap) -> None:
+    """axios of two ages, and fetch."""
+    client = node_client("leaving")
+    arguments, method, host = LEAVING_NODE[package]
+    client.make(*arguments)
+
+    with contextlib.suppress(Failed):  # one of them hands out nothing
+        client.call(method)
+
+    told = trap.take()
+    assert told
+    assert [] == [each for each in told if host not in each]

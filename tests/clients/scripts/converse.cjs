@@ -1,23 +1,47 @@
-// The client's side of `conversation.py` for the npm package `questrade`: calls it as it is told to, line by line.
+// The client's side of `conversation.py` for npm packages: calls them as it is told to, line by line.
 'use strict'
 
 const readline = require('node:readline')
 const path = require('node:path')
 
-const Questrade = require(path.join(__dirname, '..', 'node_modules', 'questrade'))
+console.log = console.error // what packages print must not mix with our lines
+
+const modules = path.join(__dirname, '..', 'node_modules')
 const kept = {}
 
+// `alpaca4:trading.AccountsApi` → what the package exports under that name.
+const exported = (name) => {
+  const [module, steps] = name.split(':')
+  return (steps ? steps.split('.') : []).reduce((found, step) => found[step], require(path.join(modules, module)))
+}
+
+// `{"kept": name}` is something kept, `{"date": text}` a date, `{"routes": {from: to}}` a fetch with another base.
+const revived = (key, value) => {
+  if (value === null || typeof value !== 'object' || Object.keys(value).length !== 1) return value
+  if ('kept' in value) return kept[value.kept]
+  if ('date' in value) return new Date(value.date)
+  if ('routes' in value) {
+    return (url, init) =>
+      fetch(Object.entries(value.routes).reduce((text, [from, to]) => text.replace(from, to), String(url)), init)
+  }
+  return value
+}
+
 const deeds = {
-  make: ({ arguments: args }) => {
-    kept.client = new Questrade(...args)
+  make: ({ on, arguments: args }) => {
+    const [name, ...rest] = typeof args[0] === 'string' && /^[a-z0-9-]+:/.test(args[0]) ? args : ['questrade', ...args]
+    kept[on] = new (exported(name.replace(/:$/, '')))(...rest)
   },
   assign: ({ name, value }) => {
     if (!(name in kept.client)) throw new Error(`the client has no ${name}`)
     kept.client[name] = value
   },
   call: async ({ on, method, arguments: args }) => {
-    const value = kept[on][method]
-    return typeof value === 'function' ? kept[on][method](...args) : value
+    const steps = method.split('.')
+    const last = steps.pop()
+    const owner = steps.reduce((found, step) => found[step], kept[on])
+    const value = typeof owner[last] === 'function' ? await owner[last](...args) : owner[last]
+    return value && typeof value[Symbol.asyncIterator] === 'function' ? Array.fromAsync(value) : value
   },
   keep: async ({ name, on, method, arguments: args, path: steps }) => {
     let result = await kept[on][method](...args)
@@ -25,8 +49,13 @@ const deeds = {
     if (result === undefined) throw new Error(`${method} has nothing at ${steps}`)
     kept[name] = result
   },
-  methods: ({ of }) =>
-    Object.getOwnPropertyNames(Object.getPrototypeOf(kept[of])).filter((name) => name !== 'constructor'),
+  methods: ({ of }) => {
+    const own = of.includes(':') ? {} : kept[of]
+    const prototype = of.includes(':') ? exported(of).prototype : Object.getPrototypeOf(own)
+    const functions = Object.keys(own).filter((name) => typeof own[name] === 'function')
+    return [...functions, ...Object.getOwnPropertyNames(prototype)].filter((name) => name !== 'constructor')
+  },
+  exports: ({ of }) => Object.keys(exported(of)),
   loop: async ({ calls, seconds }) => {
     const failures = []
     let made = 0
@@ -49,20 +78,25 @@ const deeds = {
 }
 
 // Accounts and symbols hold the client that made them.
-const plain = (key, value) => (key === 'api' ? undefined : value)
+const plain = (key, value) => {
+  if (value instanceof Map) return Object.fromEntries(value)
+  return key === 'api' ? undefined : typeof value === 'bigint' ? Number(value) : value
+}
 
 const answerTo = async ({ do: deed, ...question }) => {
   try {
     const result = await deeds[deed](question)
     return { result: result === undefined ? null : result }
   } catch (error) {
-    return { failed: { kind: error.constructor.name, text: error.message, answer: error.receivedText } }
+    const body = error.receivedText ?? error.response?.data ?? error.body
+    const answer = body === undefined || typeof body === 'string' ? body : JSON.stringify(body, plain)
+    return { failed: { kind: error?.constructor?.name ?? typeof error, text: String(error?.message ?? error), answer } }
   }
 }
 
 const main = async () => {
   for await (const line of readline.createInterface({ input: process.stdin })) {
-    process.stdout.write(`${JSON.stringify(await answerTo(JSON.parse(line)), plain)}\n`)
+    process.stdout.write(`${JSON.stringify(await answerTo(JSON.parse(line, revived)), plain)}\n`)
   }
 }
 
