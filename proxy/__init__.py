@@ -20,8 +20,8 @@ The life of one request:
 6. `audit.py` writes one line, whatever the outcome.
 
 The life of one login: `authorizations.py` begins it and takes what comes of it; `tokens/login.py` makes the address,
-with state and PKCE, and judges the answer that `console/callback.py` or a person brings; `tokens/oauth.py` exchanges the
-code, through the same journal as a refresh. `brokers/` says what differs between brokers, as data.
+with state and PKCE, and judges the answer that `console/callback.py` or a person brings; `tokens/oauth.py` exchanges
+the code, through the same journal as a refresh. `brokers/` says what differs between brokers, as data.
 
 `app.py` puts the rooms together, `cli/` talks to `admin.py`, `console/` shows how it stands, and `simulator/` are
 brokers to practise against.
