@@ -370,8 +370,12 @@ class App:
             raise NotPossible(f"{', '.join(fixed)} can't change in a running server; nothing was loaded. Restart it")
         for name, grant in settings.grants.items():
             known = self.keepers.get(name)
-            # Its token is worth nothing at another place, and must not be sent there.
-            if known is not None and not known.serves(grant.broker.name, grant.environment.name, grant.login.name):
+            before = self.settings.grants.get(name, grant).login
+            other = (before.kind, before.placement) != (grant.login.kind, grant.login.placement)
+            # Its token is worth nothing at another place, and must not be sent there; nor elsewhere in a call.
+            if known is not None and (
+                other or not known.serves(grant.broker.name, grant.environment.name, grant.login.name)
+            ):
                 place = f"{grant.broker.name}/{grant.environment.name}, login {grant.login.name}"
                 raise NotPossible(
                     f"grant {name} can't move to {place}; nothing was loaded. "

@@ -152,10 +152,12 @@ class _Reader:
         """The login has the application that it needs, and no other."""
         described = self._described
         if login.kind == "secret":
-            if described.client_id is not None:
-                others = [each for each in environment.logins if self.broker.logins[each].kind != "secret"]
-                fix = f"remove it, or choose login: {' or '.join(others)}" if others else "remove it"
-                self._say(("grants", self.name, "client_id"), f"login '{login.name}' uses no application", fix)
+            others = [each for each in environment.logins if self.broker.logins[each].kind != "secret"]
+            fix = f"remove it, or choose login: {' or '.join(others)}" if others else "remove it"
+            keys = ("client_id", "client_secret", "client_secret_file")
+            key = next((each for each in keys if getattr(described, each) is not None), None)
+            if key:
+                self._say(("grants", self.name, key), f"login '{login.name}' uses no application", fix)
             return
         needed = login.kind in ("code", "client-credentials") or login.client_auth != "none"
         if needed and described.client_id is None:

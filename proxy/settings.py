@@ -61,8 +61,11 @@ def stamp_of(path: Path) -> tuple[int, int]:
 
 def _mounts(config: Config, brokers: Mapping[str, Broker]) -> Iterator[Problem]:
     """Mounts name brokers, environments, APIs and scopes: each must be one that there is."""
+    described = config.brokers.data
     for name, mount in config.mounts.items():
         broker = brokers.get(mount.broker)
+        if broker is None and isinstance(described, dict) and mount.broker in described:
+            continue  # its definition is at fault, and that has been told
         if broker is None:
             fix = did_you_mean(mount.broker, brokers) or f"known: {', '.join(sorted(brokers))}"
             yield config.problem(("mounts", name, "broker"), f"there is no broker '{mount.broker}'", fix)

@@ -215,6 +215,35 @@ async def test_a_reload_that_cannot_be_done_changes_nothing(
             await home.app.read_keys()
 
 
+OWN = """
+  own:
+    title: Own
+    scopes: {read: Read}
+    params: {}
+    logins: {key: {kind: secret, placement: {headers: [X-Key, X-Secret]}}}
+    environments: {live: {api_server: "https://127.0.0.1:1"}}
+    rows: [{id: a, method: GET, path: /a, scope: read}]
+"""
+
+
+async def test_a_login_that_has_become_another_is_not_taken_over(state_dir: Path) -> None:
+    """What is kept for it would be sent in another place of the call, or could not be sent at all."""
+    async with house(state_dir) as home:
+        await home.rewrite(
+            ("mounts:", "mounts:\n  own: {broker: own, environment: live, scopes: [read]}"),
+            ("brokers:", f"brokers:{OWN}"),
+        )
+        await home.app.reload()
+        await home.app.operations.login("own", "an-id:a-secret")
+        for placement in ("bearer", "{query: key}", "{headers: [X-Other, X-Secret]}"):
+            text = await asyncio.to_thread(home.file.read_text)
+            await home.rewrite(("placement: {headers: [X-Key, X-Secret]}", f"placement: {placement}"))
+            with pytest.raises(NotPossible, match="grant own can't move to own/live, login key"):
+                await home.app.reload()
+            await asyncio.to_thread(home.file.write_text, text)
+        await home.app.reload()
+
+
 async def test_a_reload_with_a_failing_store_changes_nothing(state_dir: Path) -> None:
     """A new grant's keeper could not start."""
     async with house(state_dir) as home:

@@ -158,6 +158,11 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         ),
         (
             TRADIER,
+            "t: {client_secret: canary}",
+            "4: grants.t.client_secret: login 'personal' uses no application, remove it, or choose login: code",
+        ),
+        (
+            TRADIER,
             "t: {apps: {x: {client_secret: y}}}",
             "4: grants.t.apps: Tradier has no OAuth for partners, remove it",
         ),

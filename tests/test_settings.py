@@ -63,6 +63,16 @@ def test_what_a_mount_names_must_be_there(tmp_path: Path, old: str, new: str, ex
     assert all(any(part in problem for problem in found) for part in expected), found
 
 
+def test_a_broker_with_a_mistake_is_not_called_unknown(tmp_path: Path) -> None:
+    """What is wrong with its definition is told, and nothing that follows from it."""
+    text = "mounts: {own: {broker: own, environment: live, scopes: [r]}}\nbrokers: {own: {titel: Own}}\n"
+    found = problems(tmp_path, text)
+    assert any("unknown key 'titel'" in problem for problem in found)
+    assert not any("there is no broker" in problem for problem in found), found
+    found = problems(tmp_path, "mounts: {own: {broker: own, environment: live, scopes: [r]}}\nbrokers: 1.5\n")
+    assert any("there is no broker" in problem for problem in found), found
+
+
 ALPACA = """
 version: 1
 mounts:
@@ -105,6 +115,11 @@ def test_a_mount_is_one_of_the_brokers_apis(tmp_path: Path) -> None:
                 "4: mounts.alpaca.environment: Alpaca has no API 'trading' in its environment 'sandbox', there: data, "
                 "broker, stream"
             ),
+        ),
+        (
+            "environment: paper, scopes",
+            "environment: papr, scopes",
+            "4: mounts.alpaca.environment: Alpaca has no environment 'papr', did you mean 'paper'?",
         ),
         (
             "scopes: [data]",

@@ -17,6 +17,7 @@ _ENVIRONMENT = (
     "renew_cooldown", "max_rotations_per_day",
 )  # fmt: skip
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
+_SLASHES = 2  # of https://
 _FILE = re.compile(r"(?:~/|(?!~))[^\0]+")
 
 
@@ -121,10 +122,19 @@ def _api_servers(section: Section, frame: Frame) -> dict[str, Origin]:
 
 def _origin(section: Section, key: str) -> Origin | None:
     text = section.text(key)
-    origin = read_api_server(text)
-    if text is not None and origin is None:
-        section.fault(key, "is no address of an API server", "write https://HOST or https://HOST:PORT")
+    # A path would be dropped: rows begin at the root.
+    origin = read_api_server(text) if text is not None and text.count("/") == _SLASHES + text.endswith("/") else None
+    if text is not None and (origin is None or not _is_host(origin)):
+        section.fault(key, "is no address of an API server", "write https://HOST or https://HOST:PORT, without a path")
+        return None
     return origin
+
+
+def _is_host(origin: Origin) -> bool:
+    try:
+        return bool(HostPattern.parse(str(origin)))
+    except ValueError:
+        return False
 
 
 def _all_hosts(section: Section, before: Environment, servers: Mapping[str, Origin]) -> tuple[HostPattern, ...]:

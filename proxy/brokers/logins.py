@@ -147,6 +147,8 @@ def _placement(section: Section) -> Placement:
         if not _HEADER.fullmatch(name) or _NO_CREDENTIAL.fullmatch(name):
             path = (*part.path, "headers", index)
             part.problems.append(part.document.problem(path, "is no header that may carry a credential"))
+    if len({name.lower() for name in names}) != len(names):
+        part.fault("headers", "names a header twice", "letter case tells no headers apart")
     if query is not None and not _WORD.fullmatch(query):
         part.fault("query", "is no name of a parameter", "use letters, digits, `_`, `-` and `.`")
     if bool(names) == (query is not None):

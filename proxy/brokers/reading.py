@@ -4,12 +4,12 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from proxy.brokers.definition import AnswerRule, Api, Broker, Environment, Rate
+from proxy.brokers.definition import AnswerRule, Api, Broker, Environment, Login, Rate
 from proxy.brokers.environments import Frame, read_environments
 from proxy.brokers.logins import matching, read_logins
 from proxy.brokers.section import Section
@@ -54,6 +54,7 @@ def read_broker(section: Section, name: str, base: Path) -> Broker | None:
         "add_headers": _headers(section),
         "user_agent": matching(section, "user_agent", _USER_AGENT, "1 to 256 printable ASCII characters"),
     }  # fmt: skip
+    _check_headers(section, fields["add_headers"], fields["logins"])
     fields |= {key: tuple(_rule(part) for part in section.listed(key)) for key in _ANSWERS}
     if any(login.kind in ("refresh-token", "code") for login in fields["logins"].values()):
         section.needs("dead_token")
@@ -121,6 +122,16 @@ def _headers(section: Section) -> tuple[str, ...]:
             )
             section.problems.append(problem)
     return names
+
+
+def _check_headers(section: Section, names: Sequence[str], logins: Mapping[str, Login]) -> None:
+    """Where any login has its credential, a client puts none."""
+    placements = [login.placement for login in logins.values() if login.placement.kind == "headers"]
+    placed = {name.lower() for placement in placements for name in placement.names}
+    for index, name in enumerate(names):
+        if name in placed:
+            path = (*section.path, "add_headers", index)
+            section.problems.append(section.document.problem(path, "carries a login's credential", "remove it"))
 
 
 def _rule(section: Section) -> AnswerRule:

@@ -1,7 +1,7 @@
 """The `params:`, `rows:` and `apis:` of a definition → one scope table for each API."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from proxy.brokers.definition import MAIN, Api, Environment, Rate
@@ -10,7 +10,7 @@ from proxy.brokers.section import Section
 from proxy.config.problem import did_you_mean
 from proxy.gate import patterns
 from proxy.gate.rows import METHODS
-from proxy.gate.scopes import Row, ScopeTable, TableError
+from proxy.gate.scopes import Row, ScopeTable, TableError, alike, as_sent, disguised
 
 _FLAGS = ("mutating", "streaming", "inferred", "deny", "websocket")
 _LISTS = ("query", "query_without", "body_without", "fills")
@@ -111,9 +111,27 @@ def _table(
             place.fault("path" if problem.row in places else "rows", f"row {problem}")
         return None
     # A built-in row's scope and flags are not the user's to change, and what it refuses stays refused.
-    for loser, row in built_in.losing_to(rows, types):
-        places[row.id].fault("path", f"row {row.id}: it would take calls of the built-in row {loser.id}", "remove it")
+    taken = [(loser, row, "take") for loser, row in built_in.losing_to(rows, types)]
+    told = {row.id for _, row, _ in taken}
+    taken += [(ours, row, "send") for ours, row in _disguised(built_in, rows, types) if row.id not in told]
+    for ours, row, what in taken:
+        message = f"row {row.id}: it would {what} calls of the built-in row {ours.id}"
+        places[row.id].fault("path", message, "remove it")
     return table
+
+
+def _disguised(built_in: ScopeTable, added: Sequence[Row], types: Mapping[str, str]) -> Iterator[tuple[Row, Row]]:
+    """Added rows that call a built-in row's call by another name, under other rules; each once, with that row."""
+    found: dict[str, tuple[Row, Row]] = {}
+    for ours, row in disguised(built_in.rows, added, types):
+        if _rules(ours) != _rules(row):
+            found.setdefault(row.id, (ours, row))
+    yield from found.values()
+
+
+def _rules(row: Row) -> tuple[object, ...]:
+    guards = (row.when_query, row.enum, row.query_without, row.body_without, row.fills)
+    return row.scope, row.deny, row.mutating, row.streaming, row.websocket, *guards
 
 
 def _row(section: Section, words: Vocabulary) -> Row | None:
@@ -157,29 +175,18 @@ def check_own_endpoints(
 ) -> None:
     """No row takes an address that bearerd itself uses: a client must not get at tokens through us."""
     for api in apis.values():
-        table = _as_sent(api.table)
+        # One table each: two rows may well go out as the same call.
+        tables = [
+            api.table,
+            *(ScopeTable((as_sent(row),), api.table.params) for row in api.table.rows if row.sent_prefix),
+        ]
         for path in dict.fromkeys(_own_paths(environments, emulated)):
             segments = tuple(path[1:].encode().split(b"/"))
-            rows = [row for each in (api.table, table) for method in METHODS for row in each.rows_at(method, segments)]
-            # Some servers fold letter case, and take a last slash or leave it.
-            rows += [row for row in (*api.table.rows, *table.rows) if _alike(row.path, path)]
+            rows = [row for table in tables for method in METHODS for row in table.rows_at(method, segments)]
+            rows += [row for table in tables for row in table.rows if alike(row.path, path)]
             for name, method in dict.fromkeys((row.id, row.method) for row in rows):
                 message = f"row {name} takes {method} {path}, where tokens are handed out"
                 section.fault("rows" if "rows" in section.data else "apis", message, "remove the row")
-
-
-def _alike(one: str, other: str) -> bool:
-    return one.rstrip("/").lower() == other.rstrip("/").lower()
-
-
-def _as_sent(table: ScopeTable) -> ScopeTable:
-    """The rows whose calls go out under another path, with that one."""
-    rows = [
-        replace(row, path=row.sent(row.path.encode()).decode(), sent_prefix=None)
-        for row in table.rows
-        if row.sent_prefix
-    ]
-    return ScopeTable(rows, table.params)
 
 
 def _own_paths(environments: Mapping[str, Environment], emulated: str | None) -> Iterator[str]:

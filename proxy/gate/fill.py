@@ -40,6 +40,9 @@ def filled(
 
 
 def _written(members: Mapping[str, object]) -> bytes:
-    text = json.dumps(members, separators=(",", ":"))
+    try:
+        text = json.dumps(members, separators=(",", ":"), allow_nan=False)
+    except (ValueError, RecursionError):  # 1e999 was read as infinity, which is no JSON
+        raise Refusal("guard-denied", "The body holds what cannot be written again as JSON.") from None
     # Only strings hold these two, and there the escape is the same character.
     return text.replace("&", "\\u0026").replace(";", "\\u003b").encode("ascii")

@@ -14,7 +14,7 @@ _OTHER_BODY = 1024 * 1024
 
 CAPTURE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 FILLED = ("client_secret",)  # members of which a secret is kept
-_PREFIX = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+", re.ASCII)
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]{0,63})+", re.ASCII)
 _QUERY_WORD = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 
 
@@ -86,6 +86,11 @@ class Row:
         return instead.encode() + path[len(start.encode()) :]
 
     @property
+    def sent_path(self) -> str:
+        """The template of what goes to the broker."""
+        return self.sent(self.path.encode()).decode()
+
+    @property
     def segments(self) -> tuple[str, ...]:
         return tuple(self.path[1:].split("/"))
 
@@ -133,6 +138,8 @@ def _prefix_problems(row: Row) -> Iterator[str]:
     start, instead = row.sent_prefix
     if not (row.path == start or row.path.startswith(start + "/")) or not _PREFIX.fullmatch(start):
         yield "sent_prefix must begin with the constant start of the path, up to a whole segment"
+    elif row.sent_path.count("/") > MAX_SEGMENTS + row.path.endswith("/"):
+        yield f"what sent_prefix makes of the path has more than {MAX_SEGMENTS} segments"
     if not _PREFIX.fullmatch(instead):
         yield f"{instead!r} cannot be sent as the start of a path"
 

@@ -6,7 +6,7 @@ wildcards.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from proxy.gate import patterns
@@ -90,6 +90,39 @@ class ScopeTable:
         choice, captures = found
         picked = choice.pick(target.query)
         return picked if isinstance(picked, Denied) else Match(picked, captures)
+
+
+def disguised(rows: Sequence[Row], added: Sequence[Row], params: Mapping[str, str]) -> Iterator[tuple[Row, Row]]:
+    """Pairs of a row and an added one by which the broker could get the same call under another name.
+
+    By a path that is sent as another, or spelled otherwise. What two paths share as they are called is not told here:
+    in one table it belongs to one row.
+    """
+    if not rows:
+        return
+    types = _Types(params)
+    seen = [(row, as_sent(row), _folded(row)) for row in rows]
+    for row in added:
+        ours, folded = as_sent(row), _folded(row)
+        for other, theirs, spelled in seen:
+            plain = row.sent_prefix is None and other.sent_prefix is None
+            same = types.meet(theirs, ours)
+            if row.method == other.method and (same or types.meet(spelled, folded)) and not (plain and same):
+                yield other, row
+
+
+def alike(one: str, other: str) -> bool:
+    """Some servers fold letter case, and take a last slash or leave it."""
+    return one.rstrip("/").lower() == other.rstrip("/").lower()
+
+
+def as_sent(row: Row) -> Row:
+    """The same call by the path under which it leaves."""
+    return row if row.sent_prefix is None else replace(row, path=row.sent_path, sent_prefix=None)
+
+
+def _folded(row: Row) -> Row:
+    return replace(row, path=row.sent_path.rstrip("/").lower(), sent_prefix=None)
 
 
 @dataclass(slots=True)

@@ -46,6 +46,12 @@ def test_each_login_has_its_own_addresses_or_those_of_all() -> None:
 def test_an_environment_has_the_logins_that_it_has_addresses_and_apis_for() -> None:
     """No authorize address, no code flow; no API that takes the credential, no login."""
     assert ["minted", "plain"] == list(good(SEVERAL).environments["half"].logins)
+    servers = "    api_servers: {two: https://two.half.test}"
+    assert servers in SEVERAL
+    addressed = SEVERAL.replace(servers, f"    authorize_url: https://login.test/authorize\n{servers}")
+    assert ["minted", "plain"] == list(good(addressed).environments["half"].logins)
+    both = addressed.replace("{two: https://two.half.test}", "{one: https://one.test, two: https://two.half.test}")
+    assert ["code", "minted", "plain"] == list(good(both).environments["half"].logins)
 
 
 def test_the_hosts_of_its_apis_are_hosts_that_a_bearer_may_go_to() -> None:
@@ -66,6 +72,11 @@ def test_the_hosts_of_its_apis_are_hosts_that_a_bearer_may_go_to() -> None:
         ("    api_server: https://api.plain.test\n", "", ":5:3: environments.live.api_server: is missing"),
         ("api_server: https://api.plain.test", "api_server: api.plain.test", ":8:17: environments.live.api_server: is"),
         ("api_server: https://api.plain.test", "api_server: https://a.test/v2", ":8:17: environments.live.api_server:"),
+        ("api_server: https://api.plain.test", "api_server: https://a.test/v1", "live.api_server: is no address of"),
+        ("api_server: https://api.plain.test", "api_server: https://a.test/v1/", "live.api_server: is no address of"),
+        ("api_server: https://api.plain.test", "api_server: https://a..test", "live.api_server: is no address of"),
+        ("api_server: https://api.plain.test", "api_server: https://a.test.", "live.api_server: is no address of"),
+        ("api_server: https://api.plain.test", 'api_server: "https://[::::]"', "live.api_server: is no address of"),
         ("    api_server", "    api_hosts: [api.plain.*]\n    api_server", ":8:17: environments.live.api_hosts.0: "),
         ("    api_server", "    ca_file: ~nobody/x\n    api_server", ":8:14: environments.live.ca_file: must be"),
         ("    api_server", "    max_life: 3\n    api_server", ":8:5: environments.live.max_life: unknown key"),
@@ -84,6 +95,15 @@ def test_each_mistake_in_an_environment_is_named_once_with_its_place(right: str,
     problems = spoilt(right, wrong)
     assert any(said in problem for problem in problems), problems
     assert len(problems) == len(set(problems))
+
+
+@pytest.mark.parametrize(
+    "name", ["State", "CLIENT_ID", "redirect_uri", "response_type", "scope", "nonce", "code_challenge_method"]
+)
+def test_what_binds_a_login_to_its_answer_is_not_a_definitions_to_write(name: str) -> None:
+    """In no spelling: servers differ in which of two they read."""
+    problems = spoilt("    api_server", f"    authorize_fields: {{{name}: x}}\n    api_server")
+    assert any(f"authorize_fields.{name}: is no name of" in problem for problem in problems), problems
 
 
 def test_several_apis_have_an_address_each() -> None:

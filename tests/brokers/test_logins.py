@@ -86,6 +86,7 @@ def test_a_plain_secret_goes_where_the_broker_wants_it(text: str, placement: Pla
         ("{kind: secret, asks: [a, b]}", "logins.mine.asks: names 2 values, the placement 1"),
         ("{kind: secret, placement: {}}", "logins.mine.placement: must name either headers or one query parameter"),
         ("{kind: secret, placement: {headers: [a], query: b}}", "logins.mine.placement: must name either headers or"),
+        ("{kind: secret, placement: {headers: [X-Key, x-key]}}", "logins.mine.placement.headers: names a header twice"),
         ("{kind: secret, placement: {headers: [Host]}}", "logins.mine.placement.headers.0: is no header that may"),
         ("{kind: secret, placement: {headers: [a_b]}}", "logins.mine.placement.headers.0: is no header that may"),
         ("{kind: secret, placement: {query: a=b}}", "logins.mine.placement.query: is no name of a parameter"),
@@ -97,6 +98,20 @@ def test_each_mistake_in_a_login_is_named_with_its_place(text: str, said: str) -
     problems = spoilt(CODE, f"{CODE}, mine: {text}")
     assert any(said in problem for problem in problems), problems
     assert all(":3:" in problem for problem in problems)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "authorization", "Cookie", "cookie2", "HOST", "Content-Length", "content-type", "Accept-Encoding", "Connection",
+        "Upgrade", "TE", "Trailer", "Transfer-Encoding", "Keep-Alive", "Expect", "Range", "Via", "Forwarded",
+        "User-Agent", "X-Forwarded-For", "X-HTTP-Method-Override", "Proxy-Authorization", "Sec-Fetch-Site",
+    ],
+)  # fmt: skip
+def test_no_credential_goes_into_a_header_that_means_something_else(name: str) -> None:
+    """What frames or routes a request is not a definition's to write, in no letter case."""
+    problems = spoilt(CODE, f"{CODE}, mine: {{kind: secret, placement: {{headers: [{name}]}}}}")
+    assert any("placement.headers.0: is no header that may" in problem for problem in problems), problems
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,13 @@ def test_each_mistake_is_named_with_its_place(right: str, wrong: str, said: str)
     assert any(said in problem for problem in problems), problems
 
 
+def test_a_client_puts_nothing_where_a_login_has_its_credential() -> None:
+    """Not even while the grant is of another login."""
+    text = PLAIN.replace("logins: {", "logins: {pair: {kind: secret, placement: {headers: [X-Key]}}, ")
+    _, problems = read_text(text.replace("[idempotency-key]", "[etag, x-key]"))
+    assert ["plain.yaml:11:21: error: add_headers.1: carries a login's credential, remove it"] == problems
+
+
 def test_rows_of_one_api_may_stand_in_two_places() -> None:
     """Beside the API's name, and without it: all of them count."""
     rows = "[{id: x, method: GET, path: /v1/x, scope: read_acc}]"

@@ -51,6 +51,11 @@ def test_each_api_has_a_table_and_scopes_of_its_own() -> None:
         ("scope: write, mutating", "mutating", ":16:5: rows.1.scope: is missing"),
         ("mutating: true", "deny: true", ":16:5: rows.1: b: it is denied, so that no scope may open it"),
         ("mutating: true", "sent_prefix: [/v1]", ":16:64: rows.1.sent_prefix: must be two texts"),
+        (
+            "path: /v1/s",
+            f"path: /v1/s/{'x/' * 9}y, sent_prefix: [/v1, /a/b/c]",
+            "rows.2: c: what sent_prefix makes of the path has more than 12 segments",
+        ),
         ("mutating: true", "sent_prefix: [/v2, /x]", ":16:5: rows.1: b: sent_prefix must begin with the constant"),
         ("mutating: true", "websocket: true", ":16:5: rows.1: b: a WebSocket is opened by a GET"),
         ("rows:", "apis: {}\nrows:", "rows: stands beside `apis`, write `rows:` for one API, or `apis:` for several"),
@@ -77,6 +82,41 @@ def test_mistakes_between_apis_are_found(right: str, wrong: str, said: str) -> N
     assert right in SEVERAL
     _, problems = read_text(SEVERAL.replace(right, wrong, 1))
     assert any(said in problem.replace("error: ", "") for problem in problems), problems
+
+
+def test_two_paths_may_be_sent_as_one() -> None:
+    """Clients that differ in how they begin a path reach the same call."""
+    second = '- {id: b2, method: GET, path: "/v2/b/{account}", scope: write, sent_prefix: [/v2/b, /b]}\n      - {id: f,'
+    assert {"b", "b2"} < {row.id for row in good(SEVERAL.replace("- {id: f,", second)).api("y").table.rows}
+
+
+@pytest.mark.parametrize("broker", ["alpaca"])
+@pytest.mark.parametrize(
+    ("row", "loser"),
+    [
+        ("method: POST, path: /x/transfers, sent_prefix: [/x, /v2/wallets]", "wallets_transfers_post"),
+        ('method: POST, path: "/x/{mine}", sent_prefix: [/x, /v2/wallets]', "wallets_transfers_post"),
+        ("method: POST, path: /x/orders, sent_prefix: [/x, /v2]", "orders_post"),
+        ("method: POST, path: /V2/orders", "orders_post"),
+        ('method: DELETE, path: "/v2/Positions/{mine}"', "positions_one_delete"),
+        ('method: DELETE, path: "/V2/{mine}"', "orders_delete"),
+        ("method: POST, path: /v2/orders/", "orders_post"),
+        ("method: POST, path: /v2/wallets/transfers/", "wallets_transfers_post"),
+    ],
+)
+def test_no_row_opens_a_built_in_rows_call_by_another_name(broker: str, row: str, loser: str) -> None:
+    """Neither with another scope, nor as harmless, nor where nothing opens it."""
+    text = (
+        f'params: {{mine: "[a-z]{{1,20}}"}}\napis: {{trading: {{rows: [{{id: mine, {row}, scope: "account:read"}}]}}}}'
+    )
+    _, problems = extend_text(text, broker)
+    assert any(f"row mine: it would send calls of the built-in row {loser}" in each for each in problems), problems
+
+
+def test_a_row_may_call_a_built_in_rows_call_by_another_name_under_its_rules() -> None:
+    """For a client that begins its paths otherwise."""
+    row = "{id: mine, method: POST, path: /orders, scope: trading, mutating: true, sent_prefix: [/orders, /v2/orders]}"
+    assert [] == extend_text(f"apis: {{trading: {{rows: [{row}]}}}}", "alpaca")[1]
 
 
 def test_a_path_that_is_sent_as_another_reaches_no_token_endpoint() -> None:

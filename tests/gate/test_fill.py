@@ -95,6 +95,13 @@ def test_a_body_in_doubt_is_not_filled(body: bytes, why: str | None) -> None:
     assert "secret" not in repr(caught.value).replace("whose secret is kept", "")
 
 
+def test_a_number_beyond_all_is_not_sent_as_another_word() -> None:
+    """It is read as infinity, for which JSON has no form."""
+    with pytest.raises(Refusal, match="cannot be written again") as caught:
+        fill(b'{"client_id": "app-1", "a": 1e999}')
+    assert "guard-denied" == caught.value.kind.name
+
+
 def test_the_fix_names_the_grant() -> None:
     """And repeats nothing of the body."""
     with pytest.raises(Refusal) as caught:

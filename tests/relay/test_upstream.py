@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -169,6 +170,25 @@ async def test_connections_are_shared_by_nobody_else() -> None:
         assert (2, 1) == (one.connections, two.connections)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"private_hosts": frozenset({"old.test"})}, {"private_hosts": frozenset()}),
+        ({"egress": None}, {"egress": "http://127.0.0.1:1"}),
+    ],
+    ids=["private hosts", "egress"],
+)
+async def test_another_way_there_is_another_connection(before: dict[str, Any], after: dict[str, Any]) -> None:
+    """After a reload nothing goes on over a connection that led to a private host, or around a proxy."""
+    async with brokers() as (upstream, (broker,)):
+        await fetch(upstream, call(broker), replace(ANYWHERE, **before))
+        with suppress(NotSent):  # nobody listens where the proxy should be
+            await fetch(upstream, call(broker), replace(ANYWHERE, **after))
+
+        assert 2 == len(upstream._pools)
+        assert (1 if after.get("egress") else 2) == broker.connections
+
+
 async def test_trust_that_was_taken_back_is_not_used_on() -> None:
     """After a reload without the lab's CA, its warm connections serve nobody."""
     async with brokers() as (upstream, (broker,)):
@@ -189,9 +209,10 @@ async def test_first_calls_that_come_together_make_one_pool() -> None:
 async def test_a_pool_with_a_call_out_is_never_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit it is the idle ones that go."""
     monkeypatch.setattr(module, "POOLS", 1)
-    going = asyncio.Event()
+    arrived, going = asyncio.Event(), asyncio.Event()
 
     async def slow(visit: Visit) -> None:
+        arrived.set()
         await going.wait()
         await accept(visit)
 
@@ -199,7 +220,7 @@ async def test_a_pool_with_a_call_out_is_never_closed(monkeypatch: pytest.Monkey
         found[0].script = [slow]
         async with asyncio.TaskGroup() as group:
             first = group.create_task(fetch(upstream, call(found[0])))
-            await asyncio.sleep(0.05)
+            await arrived.wait()
             for broker in found[1:]:
                 await fetch(upstream, call(broker))
             assert 2 == len(upstream._pools)
