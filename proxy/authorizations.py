@@ -168,18 +168,27 @@ class Authorizations:
 
     async def revoke(self, grant: str) -> dict[str, Any]:
         """Give a grant up: at the broker where it can be done, and here in any case."""
-        settings, keeper = self._app.settings.grants[grant], self._app.keepers[grant]
-        told, message = False, _by_hand(settings)
+        keeper = self._app.keepers[grant]
         token = keeper.access_token or keeper.refresh_token
-        if settings.endpoints.revoke_url is not None and token:
-            try:
-                answer = await self._app.endpoint(grant).revoke(token)
-                told = 200 <= answer.status < 300  # noqa: PLR2004
-                message = "the broker was told" if told else f"the broker answered {answer.status} to the revocation"
-            except (NotSent, Lost) as error:
-                message = f"the broker could not be told: {error}"
-        await keeper.forget()
+        told, message = await self._tell_broker(grant, token)
+        last = await keeper.forget()
+        if last is not None and last != token:  # a login or a renewal has ended in between
+            told, message = await self._tell_broker(grant, last)
         return {"grant": grant, "broker_told": told, "message": message}
+
+    async def _tell_broker(self, grant: str, token: Secret | None) -> tuple[bool, str]:
+        """Whether the broker has revoked a token, and a sentence about that for a person."""
+        settings = self._app.settings.grants[grant]
+        if settings.endpoints.revoke_url is None:
+            return False, _by_hand(settings)
+        if token is None:
+            return False, "no token was held that the broker could be told of"
+        try:
+            answer = await self._app.endpoint(grant).revoke(token)
+        except (NotSent, Lost) as error:
+            return False, f"the broker could not be told: {error}"
+        told = 200 <= answer.status < 300  # noqa: PLR2004
+        return told, "the broker was told" if told else f"the broker answered {answer.status} to the revocation"
 
     def answered_here(self, redirect_uri: str) -> bool:
         """Whether our console is what the broker leads back to."""

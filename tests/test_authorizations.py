@@ -104,12 +104,15 @@ async def test_a_caller_that_leaves_does_not_stop_an_exchange(state_dir: Path) -
     async with consenting(state_dir) as home:
         answer = await home.consent()
         home.simulator.options.token_latency = 0.3
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.15):
-                await home.app.operations.login_complete(None, answer)
+        async with asyncio.TaskGroup() as group:
+            leaving = group.create_task(home.app.operations.login_complete(None, answer))
+            await home.posted()
+            leaving.cancel()
+        assert 0 == (await home.pair())[0]
         await home.app.operations.close()
 
         assert 1 == (await home.pair())[0]
+        assert set() == home.app.operations.authorizations._flights
 
 
 async def test_a_login_needs_somewhere_to_come_back_to(state_dir: Path) -> None:
@@ -176,6 +179,34 @@ async def test_revoking_tells_the_broker_and_forgets(state_dir: Path) -> None:
             await home.app.operations.revoke("questrade")
         )
         assert (503, "login-needed") == (await home.call("GET", "/questrade/v1/accounts")).problem
+
+
+async def test_revoking_during_a_login_tells_the_broker_of_what_that_brings(state_dir: Path) -> None:
+    """The token that was held when the revocation came is not the last one."""
+    async with consenting(state_dir, login=True) as home:
+        answer = await home.consent()
+        posts = home.seen("token_posts")
+        home.simulator.options.token_latency = 0.3
+        async with asyncio.TaskGroup() as group:
+            group.create_task(home.app.operations.login_complete(None, answer))
+            while posts == home.seen("token_posts"):  # noqa: ASYNC110  it happens in the simulator
+                await asyncio.sleep(0.01)
+            revoked = await home.app.operations.revoke("questrade")
+        assert (True, None) == (revoked["broker_told"], (await home.pair())[1])
+
+        pairs = home.seen("generation")
+        home.simulator.steal()
+        assert pairs == home.seen("generation"), "the broker knows a grant that lives"
+
+
+async def test_revoking_without_a_token_says_so(state_dir: Path) -> None:
+    """The broker has an endpoint for it; there is nothing to tell."""
+    async with consenting(state_dir) as home:
+        revoked = await home.app.operations.revoke("questrade")
+        assert (False, "no token was held that the broker could be told of") == (
+            revoked["broker_told"],
+            revoked["message"],
+        )
 
 
 async def test_scopes_that_were_not_granted_are_named(state_dir: Path) -> None:

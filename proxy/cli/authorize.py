@@ -6,8 +6,10 @@ command runs; or somebody pastes the address that the browser ended up at. Which
 
 import asyncio
 import contextlib
+import errno
 import html
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -38,6 +40,7 @@ from proxy.tokens.redirect import LONGEST, place
 LINGER = 5.0  # seconds for the browser to fetch the last page before our listener closes
 _STYLE_TOO = 0.3  # and for its style sheet
 _HOSTS = {"127.0.0.1": ("127.0.0.1",), "localhost": ("127.0.0.1", "::1"), "::1": ("::1",)}
+_ENDS = (signal.SIGTERM, signal.SIGHUP)
 _WAIT = 50.0  # seconds of one question to the server, which must stay below its patience
 
 Way = Callable[[], Coroutine[Any, Any, object]]
@@ -115,6 +118,40 @@ class Authorization:
 
 async def log_in(invocation: Invocation, settings: Settings, mount: str, *, browser: bool, ask: bool) -> dict[str, Any]:
     """The whole login. `browser`: open one; `ask`: take an address that is pasted. Raises `LoginFailed` and `Stop`."""
+    with _ends_by_signal() as broken_off:
+        try:
+            return await _log_in(invocation, settings, mount, browser=browser, ask=ask)
+        except asyncio.CancelledError:
+            if not broken_off:
+                raise
+            raise Stop("the login was broken off") from None
+
+
+@contextlib.contextmanager
+def _ends_by_signal() -> Iterator[list[int]]:
+    """Cancel the task for SIGTERM and SIGHUP within the block, and note which it was.
+
+    By themselves they would leave the page for the browser behind, and a terminal that shows nothing.
+    """
+    loop, task, seen = asyncio.get_running_loop(), asyncio.current_task(), list[int]()
+
+    def end(number: int) -> None:
+        seen.append(number)
+        if task is not None:
+            task.cancel()
+
+    for number in _ENDS:
+        loop.add_signal_handler(number, end, number)
+    try:
+        yield seen
+    finally:
+        for number in _ENDS:
+            loop.remove_signal_handler(number)
+
+
+async def _log_in(
+    invocation: Invocation, settings: Settings, mount: str, *, browser: bool, ask: bool
+) -> dict[str, Any]:
     served = await answers(settings)
     begun = await operate(invocation, settings, "login-begin", {"mount": mount}, mount=mount)
     login = Authorization(invocation, settings, mount, begun)
@@ -186,11 +223,14 @@ async def listening(redirect_uri: str, login: Authorization) -> AsyncIterator[bo
 
     async with contextlib.AsyncExitStack() as stack:
         opened: list[Listener] = []
+        taken = False
         for address in _HOSTS.get(host, ()) if scheme == "http" else ():
-            with contextlib.suppress(OSError):  # a machine without IPv6, or a port that is taken
+            try:
                 opened.append(await open_listener(Tcp(address, port), answer, grace=1.0))
                 stack.push_async_callback(opened[-1].close)
-        yield bool(opened)
+            except OSError as error:  # a machine without IPv6 does with one address of two
+                taken |= error.errno in (errno.EADDRINUSE, errno.EACCES)
+        yield bool(opened) and not taken
         if login.came_back:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LINGER):

@@ -33,7 +33,7 @@ def token(
         found = [ask_hidden(question) for question in questions]
     if len(found) != parts:
         raise Stop(f"this login takes {parts} {'part' if parts == 1 else 'parts, one a line'}")
-    if not all(map(_whole, found)) or (parts > 1 and ":" in found[0]):
+    if not all(map(_whole, found)) or any(":" in part for part in found[:-1]):
         raise Stop("that is no token: it is empty, too long, or holds a space, a line break or the like")
     return ":".join(found)
 

@@ -134,7 +134,7 @@ def _salvage(name: str, body: bytes) -> object:
 
 def sendable(secret: Secret, parts: int) -> bool:
     """Whether a plain secret can be sent: in headers or a query, each of its parts."""
-    found = secret.reveal().split(":", 1) if parts > 1 else [secret.reveal()]
+    found = secret.reveal().split(":", parts - 1)
     return len(found) == parts and all(_sendable(part) for part in found)
 
 

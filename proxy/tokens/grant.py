@@ -49,6 +49,7 @@ class Event(Enum):
     LAST_TRY = "the old refresh token may be posted once more"
     TRY_AGAIN = "an hour has passed, the configuration changed, or an operator said so"
     EXPIRED = "the login has come to its end, and only a person can make another"
+    NOT_OVER = "the wall clock was set back: the login has time left after all"
     LOGGED_IN = "a person logged in"
     REVOKED = "the authorization was given up"
 
@@ -79,6 +80,7 @@ NEXT: Mapping[tuple[State, Event], State] = {
     (State.STOPPED, Event.PEER_IS_NEWER): State.FRESH,
     (State.STOPPED, Event.EXPIRED): State.NEEDS_LOGIN,
     (State.NEEDS_LOGIN, Event.PEER_IS_NEWER): State.FRESH,
+    (State.NEEDS_LOGIN, Event.NOT_OVER): State.FRESH,
     **{(state, Event.LOGGED_IN): State.ANSWERED for state in State},
     **{(state, Event.REVOKED): State.NONE for state in State},
 }

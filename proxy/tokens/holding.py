@@ -14,7 +14,7 @@ from proxy.brokers.definition import Login
 from proxy.brokers.origin import pinned
 from proxy.clock import Clock, Now
 from proxy.errors import Refusal
-from proxy.tokens.answer import Terms
+from proxy.tokens.answer import Terms, sendable
 from proxy.tokens.grant import HOUR, NEXT, SERVING, Event, Grant, Serving, State, TokenPair, after
 from proxy.tokens.oauth import Mint, Refresh
 from proxy.tokens.patience import Patience
@@ -62,6 +62,7 @@ class Holding:
         self._plan = Plan(0.0, 0.0, 0.0, 0.0)
         self._end: End | None = None
         self._warned = 0  # how many of the warnings of that end were given
+        self._ran_out = False  # a login is needed because of the time alone
         self._used = now.boot
         self._rejected = -1  # the generation whose access token the broker has refused
         self._doubted = -1  # likewise, where nothing but a login could replace it
@@ -96,7 +97,7 @@ class Holding:
         """For a start: the way to `state` was not kept, and does not matter. Else use `see`."""
         now = self.clock.now()
         if state is not self.state:
-            self._since = now.wall
+            self._since, self._ran_out = now.wall, False
             log.info("grant is now", grant=self.name, state=state.value, was=self.state.value, reason=reason)
             if state is State.STOPPED:
                 self.patience.rest(now.boot)
@@ -115,14 +116,20 @@ class Holding:
             self.see(Event.NOT_CONFIGURED, f"{self.patience.failures} refusals in a row: {reason}")
 
     def watch(self, now: Now) -> None:
-        """Look at the clock: warn of an end that is near, once at each of its times, and see one that has come."""
+        """Look at the clock: warn of an end that is near, once at each of its times, and see one that has come.
+
+        What ended by a wall clock that was wrong, and has been set right, goes on.
+        """
         end = self._end
+        if end is not None and self._ran_out and end.left(now) > 0:
+            self.see(Event.NOT_OVER)
         if end is None or (self.state, Event.EXPIRED) not in NEXT:
             return
         left = end.left(now)
         if left <= 0:
             if not self.flying:
                 self.see(Event.EXPIRED, ended(end, self.broker))
+                self._ran_out = True
             return
         due = end.warnings(now)
         if due > self._warned:
@@ -151,6 +158,9 @@ class Holding:
             return f"the login was for {grant.issuer}, and the configuration says {self.issuer}"
         if grant.login not in ("", self.login.name):
             return f"the login was by '{grant.login}', and the configuration says '{self.login.name}'"
+        plain = grant.access_token if self.login.kind == "secret" else None
+        if plain is not None and not sendable(plain, self.login.placement.parts):
+            return f"what the login brought has not the form that '{self.login.name}' sends now"
         return None
 
     def usable(self, now: Now) -> TokenPair | None:

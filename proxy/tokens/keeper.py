@@ -247,9 +247,12 @@ class Keeper:
             raise LoginFailed(f"nothing has changed, because the store fails: {error}") from None
         return self.standing()
 
-    async def forget(self) -> None:
-        """Give the authorization up: no token is kept. The generation counts on. Raises `StoreError`."""
-        await self._alone(self._renewal.give_up)
+    async def forget(self) -> Secret | None:
+        """Give the authorization up: no token is kept. The generation counts on. Raises `StoreError`.
+
+        Returns what was held last, for the broker to be told: the access token or, without one, the refresh token.
+        """
+        return await self._alone(self._renewal.give_up)
 
     @property
     def refresh_token(self) -> Secret | None:
@@ -265,12 +268,13 @@ class Keeper:
         return (self._held.issuer, self._held.login.name) == (f"{broker}/{environment}", login)
 
     def redefine(self, broker: Broker, environment: Environment, login: Login, endpoint: Redeems) -> None:
-        """The configuration changed: use the new definition from the next redeem on, and leave `stopped`."""
+        """The configuration changed: use the new definition from the next redeem on, and try at once what failed."""
         held = self._held
         held.define(broker, environment, login)
         held.hold(held.grant)
         self._renewal.endpoint = endpoint
-        if held.state is State.STOPPED:
+        # A pair that may not be served waits for the very change that its message asks for.
+        if held.state is State.STOPPED or (held.state is State.FRESH and held.pair is None):
             held.patience.reset()
             self._want(self._clock.now())
         if self._flight is None:

@@ -66,7 +66,8 @@ class Renewal:
             return
         if not await row_is_ours(held, self._book):
             return
-        limit = held.environment.max_rotations_per_day
+        # A minted token rotates nothing: how many of them a day takes, their life says.
+        limit = 0 if held.terms.minting else held.environment.max_rotations_per_day
         if held.patience.rotated_too_often(held.clock.now().boot, limit):
             held.see(Event.NOT_CONFIGURED, f"{limit} rotations within a day: something renews far too often")
             return
@@ -103,8 +104,7 @@ class Renewal:
             expires=math.inf,
             life=math.inf,
         )
-        if not await self._book.write(grant):
-            raise StoreError(f"grant {held.name} changed meanwhile; try again")
+        await self._replace(grant)
         held.see(Event.LOGGED_IN)
         held.hold(grant)
         held.see(Event.COMMITTED)
@@ -122,15 +122,25 @@ class Renewal:
             logged_in=wall,
         )
 
-    async def give_up(self) -> None:
-        """Keep no token any more; the generation counts on. `StoreError`: nothing has changed."""
+    async def give_up(self) -> Secret | None:
+        """Keep no token, and return what was held; the generation counts on. `StoreError`: nothing has changed."""
         held = self._held
+        last = held.grant.access_token or held.grant.refresh_token
         gone = Grant(held.name, generation=held.grant.generation + 1)
-        if not await self._book.write(gone):
-            raise StoreError(f"grant {held.name} changed meanwhile; try again")
+        await self._replace(gone)
         held.hold(gone)
         held.see(Event.REVOKED, "revoked")
         await self.forget_lost()
+        return last
+
+    async def _replace(self, grant: Grant) -> None:
+        """Write the generation after the one in hand. `StoreError`: it is not in force."""
+        if not await self._book.write(grant):
+            stored = await self._book.read()
+            # A commit that was reported as failed may have got through after all: the next try starts from that.
+            if stored is not None and stored.generation > self._held.grant.generation:
+                await adopt(self._held, self._book, stored)
+            raise StoreError(f"grant {grant.name} changed meanwhile; try again")
 
     async def load(self) -> None:
         """Take over what the store holds. Raises `StoreError`; then nothing has changed."""
@@ -138,11 +148,12 @@ class Renewal:
 
     async def resume(self, found: Iterable[Found]) -> None:
         """Settle what a kill left in the journal. Run it after `load`."""
-        if self._held.stranger(self._held.grant):
-            return  # another place's: not ours to judge
         # By age: a doubt comes before the try that was to settle it. A wall clock may have been set back in between.
         for item in sorted(found, key=lambda item: (item.intent.generation, item.intent.wall)):
-            await self._resume(item)
+            stranger = self._held.stranger(self._held.grant) is not None
+            # What belongs to another place is not ours to judge; the login that was to replace it is.
+            if not stranger or (item.intent.login and item.intent.issuer == self._place):
+                await self._resume(item)
 
     async def forget_lost(self) -> None:
         """The doubt about an earlier answer is settled, or has passed to a newer slot."""

@@ -24,7 +24,8 @@ async def adopt(held: Holding, book: Book, stored: Grant | None, event: Event | 
         held.hold(replace(stored, refresh_token=None, access_token=None, origin=None))
         held.enter(State.NONE, stranger)
         return
-    held.hold(replace(stored or Grant(held.name), login=held.login.name))
+    # What is minted without a login belongs to a place, too.
+    held.hold(replace(stored or Grant(held.name, issuer=held.issuer), login=held.login.name))
     if stored is None and held.terms.minting:
         held.enter(State.DUE, "the first token is being asked for")
     elif held.grant.refresh_token is None and held.grant.access_token is None:

@@ -4,12 +4,16 @@ import asyncio
 import contextlib
 import os
 import pty
+import secrets
 import signal
 import socket
 import subprocess
+import termios
 from pathlib import Path
 
-from tests.product import COMMAND, STOP, surroundings
+from tests.product import COMMAND, START, surroundings
+
+_NEVER_HANDED_OUT = range(20000, 32000)  # Linux and macOS begin above it
 
 BROWSER = """#!/bin/sh
 printf '%s\\n' "$*" >> "$HOME/browser.argv"
@@ -34,7 +38,7 @@ class Terminal:
 
     async def until(self, text: str) -> str:
         """What stands on the screen once `text` does."""
-        async with asyncio.timeout(STOP):
+        async with asyncio.timeout(START):
             while text not in self.shown:
                 more = await asyncio.to_thread(self._read)
                 assert more, f"it ended before {text!r}:\n{self.shown}"
@@ -44,11 +48,19 @@ class Terminal:
     def type(self, line: str) -> None:
         os.write(self._end, line.encode() + b"\n")
 
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    @property
+    def echoes(self) -> bool:
+        """Whether what is typed is shown."""
+        return bool(termios.tcgetattr(self._end)[3] & termios.ECHO)
+
     async def code(self) -> int:
         """Its exit code, once it ends by itself."""
         while more := await asyncio.to_thread(self._read):
             self.shown += more
-        return await asyncio.to_thread(self._process.wait, STOP)
+        return await asyncio.to_thread(self._process.wait, START)
 
     def close(self) -> None:
         if self._process.poll() is None:
@@ -63,7 +75,9 @@ class Terminal:
 
 
 def free_port() -> int:
-    """A port that nobody listens on, now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    """A port that nobody listens on, now, and that no system hands out: a test that runs meanwhile cannot get it."""
+    while True:
+        number = secrets.choice(_NEVER_HANDED_OUT)
+        with socket.socket() as found, contextlib.suppress(OSError):
+            found.bind(("127.0.0.1", number))
+            return number

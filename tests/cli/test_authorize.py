@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+import signal
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,6 +229,17 @@ async def test_at_a_terminal_the_address_is_pasted(customer: Customer) -> None:
     assert [] == list(customer.home.glob("state/login-*"))
 
 
+async def test_an_address_that_another_program_half_has_is_not_waited_at(customer: Customer) -> None:
+    """`localhost` is two addresses, and nobody knows which of them the browser takes."""
+    port = urlsplit(customer.back).port
+    config = customer.person.config
+    config.write_text(config.read_text().replace(customer.back, f"http://localhost:{port}/callback"))
+    with socket.create_server(("127.0.0.1", port or 0)):
+        done = await customer.run("login", "questrade")
+
+    assert (1, True) == (done.code, "nobody here can take the browser back" in done.err)
+
+
 async def test_a_person_who_has_no_address_gives_up(customer: Customer) -> None:
     """The end of input ends the command where nothing else could."""
     config = customer.person.config
@@ -240,6 +253,24 @@ async def test_a_person_who_has_no_address_gives_up(customer: Customer) -> None:
     finally:
         terminal.close()
     assert "no address was given" in terminal.shown
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_login_that_is_broken_off_leaves_nothing_behind(customer: Customer, number: signal.Signals) -> None:
+    """No page with the state in it, and a terminal that shows what is typed."""
+    terminal = Terminal(customer.home, "login", "questrade")
+    try:
+        await terminal.until("press Enter")
+        async with asyncio.timeout(20):
+            while terminal.echoes or not list(customer.home.glob("state/login-*")):  # noqa: ASYNC110  another process
+                await asyncio.sleep(0.01)
+        terminal.signal(number)
+
+        assert 1 == await terminal.code(), terminal.shown
+        assert terminal.echoes
+    finally:
+        terminal.close()
+    assert [] == list(customer.home.glob("state/login-*"))
 
 
 async def test_without_a_browser_only_the_address_is_shown(customer: Customer) -> None:

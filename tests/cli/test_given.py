@@ -66,6 +66,13 @@ def test_the_second_part_may_hold_a_colon() -> None:
         token({"BEARERD_LOGIN_TOKEN": "AK:ID\ns3cret"}, from_stdin=False, questions=None, parts=2)
 
 
+def test_three_parts_are_taken_apart_where_they_were_joined() -> None:
+    """Only the last may hold a colon."""
+    assert "a:b:c:d" == token({"BEARERD_LOGIN_TOKEN": "a\nb\nc:d"}, from_stdin=False, questions=None, parts=3)
+    with pytest.raises(Stop, match="no token"):
+        token({"BEARERD_LOGIN_TOKEN": "a\nb:c\nd"}, from_stdin=False, questions=None, parts=3)
+
+
 @pytest.mark.parametrize(("text", "parts"), [("AKID", 2), ("a\nb\nc", 2), ("a\nb", 1)], ids=range(3))
 def test_too_few_or_too_many_parts_are_refused(text: str, parts: int) -> None:
     """With how many there should be."""

@@ -63,6 +63,40 @@ def test_a_truncated_answer_yields_its_refresh_token_from_the_closing_quote_on(c
         assert "api02.iq.questrade.com" == str(parsed.grant.origin)
 
 
+@pytest.mark.parametrize("body", [b'{"refresh_token": ""}', b'{"refresh_token": "", "expires_in": 9', b"{}", b"[]"])
+def test_an_answer_without_any_token_is_none(body: bytes) -> None:
+    """An empty one is no token."""
+    assert None is read_answer(body, BEFORE, TERMS, NOW)
+
+
+def test_a_refresh_token_that_is_no_text_leaves_the_old_one() -> None:
+    """Half of a surrogate pair cannot be posted."""
+    parsed = read_answer(b'{"refresh_token": "R\\ud800", "access_token": "A-new"}', BEFORE, TERMS, NOW)
+
+    assert parsed is not None
+    assert (BEFORE.refresh_token, Secret("A-new")) == (parsed.grant.refresh_token, parsed.grant.access_token)
+
+
+def test_where_nobody_ever_named_an_api_server_the_tokens_are_kept() -> None:
+    """Nothing can be called with them, but nothing is lost."""
+    parsed = read_answer(b'{"refresh_token": "R", "access_token": "A"}', replace(BEFORE, origin=None), TERMS, NOW)
+
+    assert parsed is not None
+    assert (Secret("R"), None) == (parsed.grant.refresh_token, parsed.grant.origin)
+
+
+def test_a_token_that_can_be_renewed_lives_a_day_at_most() -> None:
+    """Also where the answer leaves the old refresh token as it is; without one it lives as long as is said."""
+    body = json.dumps({"access_token": "A-new", "expires_in": 10 * 86_400}).encode()
+    lives = []
+    for before in (BEFORE, replace(BEFORE, refresh_token=None)):
+        parsed = read_answer(body, before, TERMS, NOW)
+        assert parsed is not None
+        lives.append(parsed.grant.life)
+
+    assert [86_400.0, 864_000.0] == lives
+
+
 def test_a_truncated_answer_in_another_order_keeps_what_came_whole() -> None:
     """The refresh token alone is enough."""
     parsed = read_answer(b'{"refresh_token" : "R\\u002fx" , "access_token": "A-n', BEFORE, TERMS, NOW)
@@ -370,6 +404,7 @@ def test_whatever_an_error_says_is_one_short_printable_line(body: bytes) -> None
     [
         ("plain", 1, True), ("key:secret", 1, True), ("key:secret", 2, True), ("key:se:cret", 2, True),
         ("", 1, False), ("two words", 1, False), ("a\r\nb", 1, False), ("é", 1, False), ("x" * 4097, 1, False),
+        ("a:b:c", 3, True), ("a:b", 3, False),
         ("key", 2, False), (":secret", 2, False), ("key:", 2, False), ("", 2, False), ("key:a b", 2, False),
     ],
 )  # fmt: skip

@@ -43,6 +43,7 @@ TABLE = """
     stopped      PEER_IS_NEWER   fresh
     stopped      EXPIRED         needs-login
     needs-login  PEER_IS_NEWER   fresh
+    needs-login  NOT_OVER        fresh
 """
 DRAWN = {(State(a), Event[b]): State(c) for a, b, c in (line.split() for line in TABLE.split("\n") if line.strip())}
 
@@ -77,7 +78,9 @@ def test_only_a_login_leads_out_of_a_dead_end_that_needs_one() -> None:
     ways = {(state, event) for (state, event), after in NEXT.items() if after is not State.NONE}
 
     assert {Event.LOGGED_IN} == {event for state, event in ways if state is State.NONE}
-    assert {Event.LOGGED_IN, Event.PEER_IS_NEWER} == {event for state, event in ways if state is State.NEEDS_LOGIN}
+    assert {Event.LOGGED_IN, Event.PEER_IS_NEWER, Event.NOT_OVER} == {
+        event for state, event in ways if state is State.NEEDS_LOGIN
+    }
 
 
 def test_what_a_call_gets_is_defined_for_every_state() -> None:

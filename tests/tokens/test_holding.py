@@ -128,11 +128,16 @@ async def test_a_foreign_api_server_is_sent_nothing_and_stops_the_grant_after_th
     assert "evil.example" in refusal.detail
 
 
-async def test_a_host_that_was_added_to_the_configuration_is_used_after_a_reload(home: Home) -> None:
-    """`stopped` is left at once."""
+@pytest.mark.parametrize(
+    ("seconds", "state"), [(LIFE * 0.66 + 10, State.FRESH), (LIFE + HOUR / 2, State.STOPPED)], ids=["fresh", "stopped"]
+)
+async def test_a_host_that_was_added_to_the_configuration_is_used_after_a_reload(
+    home: Home, seconds: float, state: State
+) -> None:
+    """At once, whether bearerd was still trying or had stopped."""
     home.endpoint.always = {"api_server": "https://api.new.example"}
-    await home.keep_calling(LIFE + HOUR / 2, 5)
-    assert State.STOPPED is home.state
+    await home.keep_calling(seconds, 5)
+    assert state is home.state
 
     home.redefine(api_hosts=(*LIVE.api_hosts, HostPattern.parse("api.new.example")))
     await settle()

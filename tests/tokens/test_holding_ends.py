@@ -15,7 +15,7 @@ from proxy.tokens.grant import State
 from proxy.tokens.holding import Holding
 from proxy.tokens.keeper import LoginFailed
 from proxy.tokens.stored import adopt
-from tests.tokens.support import CONNECT, DAY, HOUR, MINUTE, SCHWAB, TRADIER, Home, settle, warnings
+from tests.tokens.support import BAD_REQUEST, CONNECT, DAY, HOUR, MINUTE, SCHWAB, TRADIER, Home, settle, warnings
 
 LIFE = 86399.0
 WEEK = 7 * DAY
@@ -157,6 +157,31 @@ async def test_a_step_of_the_wall_clock_does_not_prolong_a_token(day: Home, step
     await asyncio.sleep(1)
 
     assert "login-needed" == (await day.refused()).kind.name
+
+
+async def test_a_login_that_a_wrong_wall_clock_has_ended_goes_on_once_that_is_right(week: Home) -> None:
+    """Eight days too fast for ten minutes: neither a person nor a restart is needed."""
+    week.clock.step = 8 * DAY
+    await asyncio.sleep(10 * MINUTE)
+    assert State.NEEDS_LOGIN is week.state
+
+    week.clock.step = 0.0
+    await asyncio.sleep(HOUR)
+
+    assert (State.FRESH, None, "") == (week.state, week.keeper.standing().fix, week.reason)
+    assert "A1" != await week.call()
+
+
+async def test_a_wall_clock_that_is_set_back_revives_no_token_that_was_refused(week: Home) -> None:
+    """Time is not what ended that login."""
+    week.endpoint.always = BAD_REQUEST
+    await asyncio.sleep(HOUR)
+    assert (State.NEEDS_LOGIN, 1) == (week.state, len(week.endpoint.posts))
+
+    week.clock.step = -DAY
+    await asyncio.sleep(HOUR)
+
+    assert (State.NEEDS_LOGIN, 1) == (week.state, len(week.endpoint.posts))
 
 
 async def test_a_401_where_nothing_can_be_renewed_passes_and_costs_nothing(

@@ -91,3 +91,17 @@ async def test_three_days_of_alpaca_by_client_credentials(caplog: pytest.LogCapt
     assert 3 * DAY / (0.8 * ALPACA_LIFE) == pytest.approx(mints, rel=0.03)
     assert 25 <= failed <= mints / 8
     await home.close()
+
+
+async def test_a_day_of_minted_tokens_that_live_for_five_minutes() -> None:
+    """More of them than a day may see rotations: those spend something, and minting does not."""
+    home = await Home.of(CLIENT, life=300.0)
+    await settle()
+    caller = Caller(home, 300.0)
+    for _ in range(24 * 60):
+        await asyncio.sleep(MINUTE)
+        await caller.call()
+
+    assert [] == caller.failures
+    assert len(home.endpoint.posts) > home.environment.max_rotations_per_day
+    await home.close()

@@ -398,6 +398,25 @@ async def test_an_answer_for_another_login_waits_for_the_day_that_it_is_configur
     )
 
 
+async def test_a_login_that_a_kill_cut_off_replaces_that_of_another_login(endless: Home) -> None:
+    """The configuration had changed, a person logged in anew, and the answer got no further than the journal."""
+    endless.login = replace(CONNECT, name="other")
+    endless.broker = broker_with(endless.login, "Alpaca")
+    endless.environment = endless.broker.environments["live"]
+    await endless.restart()
+    assert "login-needed" == (await endless.refused()).kind.name
+    endless.endpoint.script.append(endless.store_fails)
+    login = asyncio.ensure_future(endless.keeper.login(endless.wish(), "login-2"))
+    await settle()
+    assert State.ANSWERED is endless.state
+
+    await endless.restart()
+    login.cancel()
+
+    assert ("A2", 0) == (await endless.call(), endless.journal.slots_in_use)
+    assert ("other", "login-2") == ((await endless.stored()).login, (await endless.stored()).lineage)
+
+
 # -- plain secrets ----------------------------------------------------------------------------------------------------
 
 
@@ -426,6 +445,21 @@ async def test_a_plain_secret_that_cannot_be_sent_is_refused(keys: Home, secret:
     assert (text, State.NONE) == (str(caught.value), keys.state)
 
 
+async def test_a_plain_secret_that_its_login_cannot_send_any_more_is_asked_for_again(keys: Home) -> None:
+    """The definition wants three parts now: no call fails half-way, and the old form brings the two back."""
+    await keys.keeper.login(Plain(Secret("KEYID:SECRET")), "login-1")
+    before = keys.login
+    keys.login = replace(before, placement=Placement("headers", ("A", "B", "C")))
+    await keys.restart()
+    assert (State.NONE, "what the login brought has not the form that 'keys' sends now") == (keys.state, keys.reason)
+    with pytest.raises(Refusal):
+        await keys.call()
+
+    keys.login = before
+    await keys.restart()
+    assert "KEYID:SECRET" == await keys.call()
+
+
 async def test_another_plain_secret_replaces_the_old_one(keys: Home) -> None:
     """The generation counts on, so that calls in flight keep theirs apart."""
     await keys.keeper.login(Plain(Secret("old:secret")), "login-1")
@@ -443,6 +477,28 @@ async def test_a_plain_secret_that_cannot_be_stored_changes_nothing(keys: Home) 
         await keys.keeper.login(Plain(Secret("new:secret")), "login-2")
 
     assert ("old:secret", State.FRESH) == (await keys.call(), keys.state)
+
+
+async def test_a_commit_that_was_reported_as_failed_and_got_through_blocks_no_later_one(keys: Home) -> None:
+    """Neither a login nor giving up: the second try starts from what the store holds."""
+    swap = keys.store.swap
+
+    async def lying(name: str, *, expected: int, sealed: bytes | None) -> int | None:
+        await swap(name, expected=expected, sealed=sealed)
+        raise StoreError("the disk failed")
+
+    for again in (lambda: keys.keeper.login(Plain(Secret("new:secret")), "login-2"), keys.keeper.forget):
+        keys.store.swap = lying  # type: ignore[method-assign]
+        with pytest.raises(LoginFailed, match="the disk failed"):
+            await keys.keeper.login(Plain(Secret("first:secret")), "login-1")
+        keys.store.swap = swap  # type: ignore[method-assign]
+
+        with pytest.raises((LoginFailed, StoreError), match="try again"):
+            await again()
+        assert "first:secret" == await keys.call()
+        await again()
+
+    assert State.NONE is keys.state
 
 
 @pytest.mark.parametrize("login", [CLIENT, CONNECT, KEYS], ids=["client", "code", "secret"])
@@ -519,6 +575,18 @@ async def test_client_credentials_do_not_write_over_another_logins_token(endless
         endless.endpoint.posts,
         (await endless.stored()).access_token,
     )
+
+
+async def test_a_token_that_was_minted_without_a_login_is_served_at_its_own_place_only(minted: Home) -> None:
+    """A paper token in hand, and the configuration says live: it is not sent there."""
+    assert "A1" == await minted.call()
+    live = replace(minted.broker.environments["live"], name="other")
+    minted.broker = replace(minted.broker, environments={"other": live})
+    minted.environment = live
+    await minted.restart()
+
+    refusal = await minted.refused()
+    assert "the login was for alpaca/live, and the configuration says alpaca/other" in refusal.detail
 
 
 async def test_granted_scopes_are_those_of_the_last_answer_that_named_any() -> None:

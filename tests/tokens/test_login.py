@@ -78,6 +78,7 @@ async def test_where_the_broker_has_pkce_the_code_is_bound_to_us(desk: Desk) -> 
     taken = await desk.take(answer(begun))
 
     assert taken.exchange.verifier is not None
+    assert 43 <= len(taken.exchange.verifier.reveal()) <= 128  # RFC 7636, section 4.1
     assert (challenge(taken.exchange.verifier.reveal()), "S256") == (
         asked(begun)["code_challenge"],
         asked(begun)["code_challenge_method"],
@@ -124,6 +125,9 @@ async def test_a_query_alone_and_the_right_name_will_do(desk: Desk) -> None:
 async def test_the_broker_s_own_issuer_is_no_reason_to_refuse(desk: Desk) -> None:
     """RFC 9207: where one is given, it is compared."""
     assert "ada" == (await desk.take(answer(await desk.begin(), iss="https://login.example"))).grant
+    desk.known["ada"] = wanted = replace(ADA, endpoints=replace(ENDPOINTS, token_url="https://token.example/token"))
+    for issuer in ("https://login.example", "https://token.example"):
+        assert "ada" == (await desk.take(answer(await desk.begin(wanted), iss=issuer))).grant
 
 
 async def test_a_redirect_address_that_was_not_named_is_not_sent(desk: Desk) -> None:
@@ -149,6 +153,7 @@ async def test_a_login_says_how_long_it_waits(desk: Desk) -> None:
     assert (begun.id, 500.0) == await desk.logins().waiting("ada")
     await desk.take(answer(begun))
     assert None is await desk.logins().waiting("ada")
+    assert None is await desk.logins().waiting("bob")  # who never began one
 
 
 async def test_a_store_that_fails_takes_no_answer(desk: Desk) -> None:

@@ -22,6 +22,7 @@ HOSTILE = {
     "no code": ({"code": ""}, "no usable `code`"),
     "an endless code": ({"code": "x" * 3000}, "no usable `code`"),
     "a code that is no text": ({"code": "a\nb"}, "no usable `code`"),
+    "a code of foreign letters": ({"code": "ä"}, "no usable `code`"),
     "another issuer": ({"iss": "https://evil.example"}, "another issuer"),
     "an error with a code": ({"error": "access_denied"}, "declined"),
     "an unknown error": ({"error": "canary_error", "error_description": "canary"}, "no standard name"),

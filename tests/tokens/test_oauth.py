@@ -7,6 +7,7 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -278,6 +279,15 @@ async def test_an_answer_is_cut_at_8_kib(endpoint: TokenEndpoint, broker: Script
     assert 8192 == len((await endpoint.ask(Refresh(Secret("R")))).body)
 
 
+async def test_an_answer_without_an_end_is_not_waited_for(endpoint: TokenEndpoint, broker: ScriptedBroker) -> None:
+    """What is longer than any token answer is read no further."""
+    broker.script.append(says(answer(200, b"x" * 20_000, length=1_000_000)))
+    async with asyncio.timeout(oauth.TOTAL_TIMEOUT / 2):
+        raw = await endpoint.ask(Refresh(Secret("R")))
+
+    assert 8192 == len(raw.body)
+
+
 async def test_an_endpoint_that_hangs_is_lost_when_the_time_is_up(
     endpoint: TokenEndpoint, broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +314,27 @@ async def test_a_certificate_that_is_not_trusted_costs_nothing(broker: ScriptedB
         await endpoint_at(broker.port, None).ask(Refresh(Secret("R")))
 
     assert [] == broker.visits
+
+
+async def test_only_a_declared_name_may_lead_to_a_private_address(
+    broker: ScriptedBroker, authority: ca.Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the declared one the certificate is looked at, of another not even that."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", broker.port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: found)
+    near = at(f"https://near.example:{broker.port}/oauth2", authority.ca_file)
+    with pytest.raises(NotSent, match="private address"):
+        await near.ask(Refresh(Secret("R")))
+    with pytest.raises(NotSent, match="certificate"):
+        await replace(near, private_hosts=frozenset({"near.example"})).ask(Refresh(Secret("R")))
+
+
+async def test_no_token_goes_around_an_egress_proxy(endpoint: TokenEndpoint, broker: ScriptedBroker) -> None:
+    """Where nobody listens there, nothing is sent."""
+    with pytest.raises(NotSent):
+        await replace(endpoint, egress="http://127.0.0.1:1").ask(Refresh(Secret("R")))
+
+    assert 0 == broker.connections
 
 
 async def test_a_name_that_does_not_resolve_costs_nothing(authority: ca.Authority) -> None:

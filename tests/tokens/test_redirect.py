@@ -61,6 +61,15 @@ def test_anything_else_is_no_address(text: str) -> None:
     assert "code=a" not in str(caught.value)
 
 
+def test_an_address_has_a_greatest_length() -> None:
+    """Up to it everything is read."""
+    value = "x" * (LONGEST - len("code="))
+
+    assert value == read(f"code={value}").one("code")
+    with pytest.raises(Unreadable):
+        read(f"code={value}x")
+
+
 def test_the_part_after_the_hash_brings_nothing() -> None:
     """A code in a fragment is none."""
     redirect = read(f"{ADDRESS}?state=s#code=c&state=t")
@@ -97,6 +106,7 @@ def test_places_are_compared_as_browsers_do(one: str, other: str, same: bool) ->
         ("https://login.example", True),
         ("https://login.example:8443", False),
         ("http://login.example", False),
+        ("http://login.example:443", False),
         ("https://evil.example", False),
         ("login.example", False),
         ("", False),

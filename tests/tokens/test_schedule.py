@@ -75,11 +75,12 @@ ROTATING = replace(HELD, refresh_token=Secret("R"), logged_in=NOW.wall - DAY)
         (ROTATING, replace(SEVEN_DAYS, refresh_token_life=None), None),
         (replace(ROTATING, logged_in=0.0), SEVEN_DAYS, None),
         (replace(ROTATING, refresh_token=None), SEVEN_DAYS, NOW.wall + DAY),
+        (replace(ROTATING, refresh_token=None, logged_in=NOW.wall - 6.5 * DAY), SEVEN_DAYS, NOW.wall + DAY / 2),
         (replace(ROTATING, refresh_token=None, access_token=None), SEVEN_DAYS, None),
     ],
     ids=[
         "ending", "endless", "rotating", "minting", "empty", "of the login", "of each issue", "for ever",
-        "login not known", "whichever is earlier", "revoked",
+        "login not known", "whichever is earlier", "the login is earlier", "revoked",
     ],
 )  # fmt: skip
 def test_a_grant_ends_where_only_a_person_can_go_on(grant: Grant, terms: Terms, wall: float | None) -> None:
@@ -87,7 +88,7 @@ def test_a_grant_ends_where_only_a_person_can_go_on(grant: Grant, terms: Terms, 
     end = end_of(grant, terms, NOW)
 
     assert wall == (end.at.wall if end else None)
-    assert end is None or end.of_login == (grant.refresh_token is not None)
+    assert end is None or end.of_login == (wall != grant.expires)
 
 
 @pytest.mark.parametrize("step", [-DAY * 40, -10.0, 0.0, 10.0, DAY / 2])
