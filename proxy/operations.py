@@ -131,6 +131,8 @@ class Operations:
         standing = app.keepers[app.settings.config.grant_of(name)].standing()
         tally = app.gateway.tallies[name]
         root = next((listener.url for listener, served in app.doors() if served == name), None)
+        shown = self._shown(standing.grant, standing)
+        fixed = app.mount(name).relay.origin
         return {
             "name": name,
             "title": app.settings.brokers[mount.broker].title,
@@ -141,7 +143,9 @@ class Operations:
             "denied": tally.denied,
             "last_call": tally.last,
             "login_here": self.authorizations.begins_here(standing.grant),
-            **self._shown(standing.grant, standing),
+            **shown,
+            # Mounts of one grant may be APIs that live at different hosts.
+            "api_host": shown["api_host"] if fixed is None else str(fixed),
         }
 
     def _clients(self, keys: tuple[ClientKey, ...]) -> list[dict[str, Any]]:

@@ -205,7 +205,9 @@ class Partner:
         except Refusal:
             wanted = None
         match = wanted and self._mount.table.match(row.method, wanted)
-        if wanted is None or not isinstance(match, Match) or match.row.id != row.id:
+        # A `?` would have become a query, which no table holds against anything.
+        whole = isinstance(match, Match) and all(value == named.encode() for _, value in match.captures)
+        if wanted is None or not isinstance(match, Match) or match.row.id != row.id or not whole:
             raise NotPossible(f"that does not have the form of the ids of {self._title}")
         return wanted
 
@@ -226,7 +228,7 @@ class Partner:
 
     async def _advice(self, wish: Wish, answer: Answer) -> tuple[str, str | None]:
         """What the broker's refusal means, and what to do."""
-        said = f" It says: {answer.words}" if answer.words else ""
+        said = f" It says: {answer.words.rstrip('.')}." if answer.words else ""
         number = f" Its request id is {answer.request_id}." if answer.request_id else ""
         status = answer.status
         if wish.call in ("token", "authorize") and status in (401, 422):

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -30,6 +31,10 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name.startswith(_SETTINGS) or name in _SETTINGS_BY_NAME or name.lower().endswith("_proxy"):
             del os.environ[name]
+    # What is ignored stays so in every program that a test starts, and in the background, or under nohup, much is.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture(autouse=True)

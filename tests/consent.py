@@ -1,5 +1,6 @@
 """The product with logins over the broker's page: a simulated Questrade that leads back to the console."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -35,6 +36,12 @@ class Consenting(House):
     async def consent(self, mount: str = "questrade") -> str:
         """Begin a login, and allow it at the broker: the address that the browser is sent to."""
         return self.simulator.approve((await self.begin(mount))["authorize_url"])
+
+    async def posted(self) -> None:
+        """Return once the broker was asked for a token, ever."""
+        async with asyncio.timeout(20):
+            while not self.seen("token_posts"):  # noqa: ASYNC110  it happens in the simulator
+                await asyncio.sleep(0.01)
 
     async def browse(self, target: str, *headers: str, method: str = "GET", host: str = "") -> Reply:
         """One request to the console, as a browser makes it; `target` may be a whole address."""

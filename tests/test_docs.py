@@ -11,7 +11,9 @@ from proxy.brokers import catalogue
 from proxy.cli.topics import BROKERS, environment
 from proxy.config import ConfigInvalid, Problem, parse_yaml
 from proxy.errors import KINDS
+from proxy.settings import read
 from proxy.simulator.plain.reading import read_setup
+from proxy.store.files import write_private
 from proxy.tokens.grant import State
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -45,6 +47,15 @@ def test_every_variable_of_the_readme_is_read() -> None:
     assert set() == named - known
 
 
+def test_the_readme_counts_the_clients() -> None:
+    """Those of the tables in `docs/clients.md`, and those of them that are marked as tested."""
+    clients = re.findall(r"^\| (?!client |-)(.+?) \|", (DOCS / "clients.md").read_text(), re.MULTILINE)
+    tested = [client for client in clients if client.endswith(", tested")]
+
+    counts = f"for each of {len(clients)} clients; {len(tested)} of them, and curl,"
+    assert counts in " ".join((DOCS.parent / "README.md").read_text().split())
+
+
 def _blocks(page: str) -> list[str]:
     return re.findall(r"^```yaml\n(.*?)^```$", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)
 
@@ -58,6 +69,38 @@ def _mistakes(text: str) -> list[Problem]:
 def test_every_broker_on_the_page_can_be_loaded(index: int) -> None:
     """The very blocks of `docs/brokers.md` are definitions without a mistake."""
     assert [] == _mistakes(_blocks("brokers.md")[index])
+
+
+def _sections(page: str) -> dict[str, str]:
+    """Heading → text of a page's sections of the second level."""
+    parts = (DOCS / page).read_text().split("\n## ")[1:]
+    return {part.partition("\n")[0]: part for part in parts}
+
+
+CONFIGURATIONS = [
+    (page, heading, index)
+    for page in ("logins.md", "clients.md")
+    for heading, text in _sections(page).items()
+    for index in range(len(re.findall(r"^```yaml$", text, re.MULTILINE)))
+]
+
+
+@pytest.mark.parametrize(("page", "heading", "index"), CONFIGURATIONS)
+def test_every_configuration_on_the_pages_can_be_loaded(page: str, heading: str, index: int, tmp_path: Path) -> None:
+    """With the login that it chooses; a block without mounts belongs to those of the section's first one."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", _sections(page)[heading], re.MULTILINE | re.DOTALL)
+    text = blocks[index] if "mounts:" in blocks[index] else blocks[0] + blocks[index]
+    for name in re.findall(r"client_secret_file: ([\w.]+)", text):
+        write_private(tmp_path / name, b"a-secret-of-an-application")
+    file = tmp_path / "config.yaml"
+    file.write_text(f"version: 1\nclients: none\n{text}")
+
+    settings = read(file, {"HOME": str(tmp_path)})
+
+    assert set(settings.grants) == {settings.config.grant_of(name) for name in settings.config.mounts}
+    assert {name: grant.login for name, grant in settings.config.grants.items()} == {
+        name: settings.grants[name].login.name for name in settings.config.grants
+    }
 
 
 def test_every_broker_of_the_help_can_be_loaded() -> None:

@@ -328,12 +328,15 @@ async def test_a_draining_server_takes_no_new_call() -> None:
         await _until(lambda: lab.gateway.in_flight == 1)
         lab.gateway.draining = True
         drained = group.create_task(lab.gateway.drained(5))
-        reply = await lab.call("GET", "/lab/v1/accounts")
-        assert ((503, "draining"), "1", "close") == (
-            reply.problem,
-            reply.one("Retry-After"),
-            reply.one("Connection"),
-        )
+        async with lab.connect() as wire:
+            await wire.send(lab.request("GET", "/lab/v1/accounts"))
+            reply = await wire.reply()
+            assert ((503, "draining"), "1", "close") == (
+                reply.problem,
+                reply.one("Retry-After"),
+                reply.one("Connection"),
+            )
+            assert await wire.ended()
         assert not drained.done()
         going.set()
         assert 200 == (await inside).status

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from proxy import secret
 from proxy.admin import CommandFailed, NotPossible
 from proxy.errors import Refusal
 from proxy.grants import GrantSettings, OAuthApp
@@ -15,7 +16,7 @@ from proxy.partneroauth import Partner, Wish, carry_out
 from proxy.secret import Secret
 from tests.house import house
 from tests.lab import APP, APP_SECRET, Lab, access_token, running
-from tests.wire import Step, Visit, answer
+from tests.wire import Step, Visit, answer, reset
 
 ACCOUNT = "8e00606a-c9ac-409a-ba45-f55e8f77984a"
 TOKEN = "87586f14-c3f4-4912-b107-f75bc17ff87a"
@@ -35,6 +36,11 @@ def says(document: object, status: int = 200, *headers: str) -> Step:
         await visit.json(document, status, *headers)
 
     return step
+
+
+async def reset_after_request(visit: Visit) -> None:
+    await visit.read()
+    reset(visit.writer)
 
 
 def issue(call: str = "token", **fields: Any) -> Wish:
@@ -64,11 +70,13 @@ async def failure(found: Partner, wish: Wish) -> CommandFailed:
 
 async def test_an_application_is_looked_up() -> None:
     """With what its flow asks for, encoded; no body and no secret go along."""
-    async with partner(says(CLIENT)) as (found, lab):
+    async with partner(says(CLIENT), says(CLIENT)) as (found, lab):
         wish = Wish("client", "lab", APP, response_type="code", redirect_uri="http://a/?b=c&d", scope="general x")
         assert {"status": 200, "answer": CLIENT} == await found.carry_out(wish)
+        assert {"status": 200, "answer": CLIENT} == await found.carry_out(Wish("client", "lab", APP))
 
-        (visit,) = lab.broker.visits
+        visit, bare = lab.broker.visits
+        assert b"GET /v1/oauth/clients/" + APP.encode() + b" HTTP/1.1" == bare.line
         query = b"response_type=code&redirect_uri=http%3A%2F%2Fa%2F%3Fb%3Dc%26d&scope=general%20x"
         assert b"GET /v1/oauth/clients/" + APP.encode() + b"?" + query + b" HTTP/1.1" == visit.line
         assert (b"", access_token(1)) == (visit.body, visit.bearer)
@@ -76,10 +84,12 @@ async def test_an_application_is_looked_up() -> None:
 
 @pytest.mark.parametrize(("call", "answered"), [("token", ISSUED), ("authorize", CODE)])
 async def test_a_token_or_a_code_is_issued_for_an_account(
-    call: str, answered: dict[str, Any], caplog: pytest.LogCaptureFixture
+    call: str, answered: dict[str, Any], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All five documented fields, the secret being ours; the answer is the broker's, and in no log."""
+    """All five documented fields, the secret being ours; the answer is the broker's, and no log will ever show it."""
     caplog.set_level("DEBUG")
+    hidden: list[str] = []
+    monkeypatch.setattr(secret, "_listeners", [*secret._listeners, hidden.append])
     async with partner(says(answered)) as (found, lab):
         assert {"status": 200, "answer": answered} == await found.carry_out(issue(call))
 
@@ -90,6 +100,7 @@ async def test_a_token_or_a_code_is_issued_for_an_account(
             "account_id": ACCOUNT,
         } == json.loads(visit.body)  # fmt: skip
         assert ["application/json"] == visit.all("Content-Type")
+    assert answered[{"token": "access_token", "authorize": "code"}[call]] in hidden
     assert APP_SECRET not in caplog.text
     assert TOKEN not in caplog.text
     assert CODE["code"] not in caplog.text
@@ -105,6 +116,17 @@ async def test_the_configuration_says_what_the_command_leaves_out() -> None:
         assert [("https://kept", "kept"), ("https://said", "said")] == [
             (body["redirect_uri"], body["scope"]) for body in sent
         ]
+
+
+@pytest.mark.parametrize("call", ["token", "authorize", "revoke"])
+async def test_what_may_have_been_done_is_not_done_twice(call: str) -> None:
+    """It has a connection of its own; when that broke after the request, only the broker knows what became of it."""
+    async with partner(reset_after_request) as (found, lab):
+        with pytest.raises(Refusal) as caught:
+            await found.carry_out(issue(call) if call != "revoke" else Wish("revoke", "lab", token_id=TOKEN))
+
+        (visit,) = lab.broker.visits
+        assert ("outcome-unknown", ["close"]) == (caught.value.kind.name, visit.all("Connection"))
 
 
 async def test_a_token_is_revoked(caplog: pytest.LogCaptureFixture) -> None:
@@ -139,6 +161,7 @@ REFUSALS: list[tuple[str, list[Step], dict[str, Any], str, str]] = [
     ("token", [says(UNAUTHORIZED, 401), LOOKED_UP], {}, "its client_secret is wrong", f"grants.lab.apps.{APP}"),
     ("token", [says(UNAUTHORIZED, 401), UNKNOWN], {}, "no OAuth client with this client_id", "check the client_id"),
     ("token", [says(UNAUTHORIZED, 401), says(CLIENT | {"status": "DISABLED"})], {}, "disabled", "support"),
+    ("token", [says(UNAUTHORIZED, 401), says({"code": 40110000}, 401)], {}, "no OAuth client", "check the client_id"),
     ("authorize", [says(UNAUTHORIZED, 401), LOOKED_UP], {}, "its client_secret is wrong", "bearerd reload"),
     ("token", [says("bad", 422), LOOKED_UP], {"redirect_uri": "http://x"}, "not registered", "--redirect-uri"),
     ("token", [says("bad", 422), LOOKED_UP], {"scope": "all"}, "does not take the scope 'all', or the", "--scope"),
@@ -153,7 +176,9 @@ REFUSALS: list[tuple[str, list[Step], dict[str, Any], str, str]] = [
     ("token", [says({"message": "oops"}, 500)], {}, "failed (500)", "support of Lab"),
     ("client", [says("oops", 503)], {}, "failed (503)", "try again later"),
     ("revoke", [says("", 404)], {}, "no such token (404)", ""),
-    ("client", [says({"message": "slow down"}, 429)], {}, "answered 429. It says: slow down", ""),
+    ("revoke", [says("", 401)], {}, "no such token (401)", ""),
+    ("revoke", [says("", 502)], {}, "failed (502)", "try again later"),
+    ("client", [says({"message": "slow down"}, 429)], {}, "answered 429. It says: slow down.", ""),
     ("token", [says({"token_type": "Bearer"})], {}, "not with what was asked for", ""),
     ("authorize", [says(["code"])], {}, "not with what was asked for", ""),
     ("client", [says([])], {}, "not with what was asked for", ""),
@@ -194,7 +219,7 @@ async def test_an_answer_that_holds_our_secret_is_not_shown() -> None:
         assert APP_SECRET not in caught.value.detail
 
 
-@pytest.mark.parametrize("wanted", ["", "a/b", "..", "x?y", "a b", "é", "A" * 200])
+@pytest.mark.parametrize("wanted", ["", "a/b", "..", "x?y", f"{APP}?x=1", f"{APP}?", "a b", "é", "A" * 200])
 async def test_what_is_no_id_is_sent_nowhere(wanted: str) -> None:
     """Neither as an application nor as a token: the row's own pattern decides."""
     async with partner() as (found, lab):

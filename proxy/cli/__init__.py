@@ -91,6 +91,8 @@ class Bearerd(click.Group):
         """Run the command. The one place where an error becomes a message and an exit code."""
         try:
             return super().invoke(ctx)
+        except click.exceptions.NoArgsIsHelpError:
+            raise  # its text is the help, and click prints it as that
         except click.UsageError as error:
             raise click.UsageError(unsaid(error.format_message()), ctx=error.ctx) from None
         except (click.ClickException, click.exceptions.Exit, click.Abort):

@@ -1,6 +1,7 @@
 """A program in our place: it has our terminal, gets the signals that we get, and how it ends is how we end."""
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -38,6 +39,8 @@ def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
     To be called in the main thread, once, before the process ends: the signals stay blocked. Other threads that were
     started before must have called `block`.
     """
+    if not command[0]:  # an unset variable, in quotes; the system would say nothing of use
+        raise FileNotFoundError(errno.ENOENT, "the name of the program is empty")
     for number in (signal.SIGCHLD, signal.SIGWINCH, signal.SIGCONT):
         signal.signal(number, lambda *_: None)  # what nobody handles is dropped, blocked or not, on some systems
     before = block()

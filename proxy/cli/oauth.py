@@ -104,7 +104,8 @@ def _issue(mount: str, call: str, output: Path | None, asked: Mapping[str, str |
     invocation = current()
     if not _UUID.fullmatch(asked["account"] or ""):
         raise click.UsageError("--account takes the UUID of a user's account.")
-    if output is not None and not os.access(output.absolute().parent, os.W_OK):
+    home = output.absolute().parent if output is not None else None
+    if home is not None and not (home.is_dir() and os.access(home, os.W_OK)):
         # Before anything is issued: what cannot be kept would be lost.
         raise Stop(f"{output} cannot be written; nothing was asked for")
     answer = _operate(invocation, mount, call, asked)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0  # seconds for the server to answer
 PAUSE = 0.5  # seconds between attempts to find a server again
-_KEPT = {"BEARERD_CONFIG"}  # of our own settings: no secret, and of use to a bearerd that is called within
 
 
 @click.command(cls=Command, context_settings={"allow_interspersed_args": False})
@@ -45,6 +44,7 @@ def run(client: str | None, named: tuple[str, ...], command: tuple[str, ...]) ->
         mounts = _reachable(mounted(settings, loan.url, loan.roots), loan, named)
         found = variables(loan.url, chosen(mounts, named), key=loan.key, client=loan.client)
         environ = found.over(_without_ours(invocation.environ, settings))
+        environ["BEARERD_CONFIG"] = str(invocation.config_file().absolute())  # for a bearerd that is called within
         raise click.exceptions.Exit(_in_our_place(command, environ))
 
 
@@ -52,7 +52,7 @@ def _in_our_place(command: tuple[str, ...], environ: Mapping[str, str]) -> int:
     try:
         return foreground.run(command, environ)
     except OSError as error:
-        click.echo(f"error: {command[0]}: {error.strerror or 'cannot be run'}", err=True)
+        click.echo(f"error: {command[0] or 'CMD'}: {error.strerror or 'cannot be run'}", err=True)
         return foreground.NOT_FOUND if isinstance(error, FileNotFoundError) else foreground.NOT_RUNNABLE
 
 
@@ -67,14 +67,20 @@ def _reachable(mounts: list[Mounted], loan: "Loan", named: tuple[str, ...]) -> l
 
 
 def _without_ours(environ: Mapping[str, str], settings: "Settings") -> dict[str, str]:
-    """`environ` without what configures a server: a master key or a passphrase may be among it."""
+    """`environ` without our own secrets. Overrides that hold none stay: a bearerd within finds the same server."""
+    from proxy.config.keys import PREFIX, Kind, kind_at, path_of
+
     source = settings.config.key
     own = source.removeprefix("env:") if source.startswith("env:") else None
-    return {
-        name: text
-        for name, text in environ.items()
-        if (not name.startswith("BEARERD_") or name in _KEPT) and name not in (own, f"{own}_FILE")
-    }
+
+    def stays(name: str) -> bool:
+        if name in (own, f"{own}_FILE"):
+            return False
+        path = path_of(name) if name.startswith(PREFIX) else None
+        harmless = path is not None and path != ("key",) and kind_at(path) is not Kind.SECRET
+        return harmless or not name.startswith(PREFIX)
+
+    return {name: text for name, text in environ.items() if stays(name)}
 
 
 def _socket(config: "Config") -> Path:

@@ -60,7 +60,8 @@ def render(found: Mapping[str, Any], style: Style, *, verbose: bool = False) -> 
         yield table([("", "CLIENT", "KEYS", "RIGHTS"), *clients], style)
     if verbose:
         yield from (
-            f"  {mount['name']}: {mount['url']} → {mount['api_host']}{_login(mount)}" for mount in found["mounts"]
+            f"  {mount['name']}: {mount['url']} → {mount['api_host'] or 'not known yet'}{_login(mount)}"
+            for mount in found["mounts"]
         )
     for mark, line in problems(found):
         yield f"  {style.paint(mark, mark)} {line}"

@@ -99,7 +99,7 @@ def _arguments(body: bytes, path: str) -> dict[str, object]:
     known = {"broker", "fault", "times"} if path == "/faults" else {"broker"}
     try:
         arguments = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         arguments = None
     if not isinstance(arguments, dict) or not arguments.keys() <= known:
         raise _Refused(HTTPStatus.BAD_REQUEST, f"the body must be a JSON object with: {', '.join(sorted(known))}")

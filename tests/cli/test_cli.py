@@ -63,6 +63,14 @@ def test_completion_offers_commands_without_importing_them() -> None:
     assert "plain,status\n" == done.stdout
 
 
+@pytest.mark.parametrize("name", ["clients", "config", "oauth", "scopes"])
+def test_a_group_alone_shows_its_help(name: str) -> None:
+    """As a wrong use, but not as the text of an error."""
+    result = invoke(name)
+
+    assert (2, invoke(name, "--help").stdout) == (result.exit_code, result.stderr)
+
+
 @pytest.mark.timing
 @pytest.mark.parametrize("argument", ["--help", "--version"])
 def test_help_is_there_at_once(argument: str) -> None:

@@ -35,6 +35,7 @@ def running(*command: str) -> Iterator["subprocess.Popen[str]"]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        process_group=0,  # as a shell does it: in a group without a parent outside, SIGTSTP would stop nobody
     )
     with process:
         try:
@@ -109,9 +110,10 @@ import signal, sys, time
 got = []
 signal.signal(signal.SIGINT, lambda *_: got.append(1))
 print("ready", sys.stdin.isatty(), sys.stdout.isatty(), flush=True)
-end = time.monotonic() + 0.5
-while time.monotonic() < end:
+end = time.monotonic() + 30
+while not got and time.monotonic() < end:
     time.sleep(0.05)
+time.sleep(0.5)
 sys.exit(len(got))
 """
     process, terminal = pty.fork()

@@ -123,11 +123,13 @@ def test_a_token_can_go_into_a_file(server: Server, do: Any, person: Person) -> 
 
 
 def test_nothing_is_issued_that_could_not_be_kept(server: Server, do: Any, person: Person) -> None:
-    """A directory that is not there is found before the broker is asked."""
-    done = do("token", "questrade", *ISSUE, "--output", str(person.home / "nowhere" / "token.json"))
+    """A directory that is not there, or is none, is found before the broker is asked."""
+    (person.home / "file").touch()
+    for place in ("nowhere", "file"):
+        done = do("token", "questrade", *ISSUE, "--output", str(person.home / place / "token.json"))
 
-    assert 1 == done.exit_code
-    assert "nothing was asked for" in done.stderr
+        assert 1 == done.exit_code
+        assert "nothing was asked for" in done.stderr
     assert [] == server.asked
 
 

@@ -2,14 +2,18 @@
 
 import json
 import os
+import shlex
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from proxy.cli.run import _without_ours
+from proxy.settings import Settings
 from tests.cli.support import Person, invoke
 from tests.product import Program, send
 
@@ -66,6 +70,44 @@ def test_a_program_gets_the_variables_and_no_real_credential(served: Person) -> 
     assert f"{found['BEARERD_URL']}/questrade/" == found["QUESTRADE_API_SERVER"]
 
 
+def test_a_bearerd_within_finds_the_same_server(customer: Person) -> None:
+    """Wherever it is called from: the configuration in use is named, and overrides that hold no secret stay."""
+    overrides = {
+        "BEARERD_STORE": f"sqlite:{customer.home}/elsewhere/store.db",
+        "BEARERD_KEY_SOURCE": f"file:{customer.home}/keys/master.key",
+        "BEARERD_GRANTS__QUESTRADE__CLIENT_SECRET": "real",
+    }
+    customer.serve(**overrides)
+    command = shlex.join([sys.executable, "-P", "-m", "proxy", "status", "--json"])
+    within = f"cd / && {command}; env | grep ^BEARERD_ | cut -d= -f1 | sort"
+    done = customer.run("run", "-c", "config.yaml", "--", "sh", "-c", within, **overrides)
+
+    status, *names = done.out.splitlines()
+    assert f"sqlite:{customer.home}/elsewhere/store.db" == json.loads(status)["store"]
+    assert ["BEARERD_CONFIG", "BEARERD_KEY", "BEARERD_STORE", "BEARERD_URL"] == names
+
+
+def test_the_master_key_stays_here(settings: Settings) -> None:
+    """Whatever variable it is read from, or the name of its file."""
+    config = settings.config.model_copy(update={"key": "env:MINE"})
+    environ = {"MINE": "real", "MINE_FILE": "real", "BEARERD_PASSPHRASE": "real", "MINE_TOO": "other", "PATH": "/bin"}
+
+    assert {"MINE_TOO": "other", "PATH": "/bin"} == _without_ours(environ, replace(settings, config=config))
+
+
+def test_a_program_is_led_only_to_what_its_client_may_reach(served: Person) -> None:
+    """Of two mounts of a broker the one with rights, though the other comes first."""
+    text = served.config.read_text()
+    second = text.partition("mounts:\n  questrade:\n")[2].partition("clients:")[0]
+    served.config.write_text(
+        text.replace("clients:\n", f"  second:\n{second}clients:\n  narrow: {{second: [read_md]}}\n")
+    )
+    assert 0 == served.run("reload").code
+
+    done = served.run("run", "--client", "narrow", "--", "sh", "-c", "echo $QUESTRADE_API_SERVER")
+    assert (0, True) == (done.code, done.out.endswith("/second/\n")), done.output
+
+
 def test_the_key_ends_with_the_program(served: Person) -> None:
     """While it runs the key has the client's rights; once it has ended the key is unknown. It was never stored."""
     program, variables = started(served)
@@ -119,13 +161,14 @@ def test_the_exit_code_is_the_program_s(served: Person) -> None:
         ("sh", "-c", "exit 7"): 7,
         ("sh", "-c", "kill -9 $$"): 137,
         ("no-such-program-anywhere",): 127,
+        ("",): 127,
         (str(served.home),): 126,
     }
     for command, code in codes.items():
         done = served.run("run", *command)
         assert code == done.code, command
         assert "Traceback" not in done.err
-        assert (code in (126, 127)) == done.err.startswith(f"error: {command[0]}: ")
+        assert (code in (126, 127)) == done.err.startswith(f"error: {command[0] or 'CMD'}: ")
 
 
 def test_options_after_the_program_are_the_program_s(served: Person) -> None:

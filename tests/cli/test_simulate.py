@@ -54,12 +54,12 @@ def test_a_broker_of_a_file_is_simulated_alone(person: Person) -> None:
     assert [0, 0] == [alone.stop(), both.stop()]
 
 
-def test_an_unknown_broker_is_a_usage_error() -> None:
+def test_an_unknown_broker_is_a_usage_error(person: Person) -> None:
     """The message names those that there are."""
-    result = invoke("simulate", "--broker", "tardier")
+    done = person.run("simulate", "--broker", "tardier")
 
-    assert 2 == result.exit_code
-    assert "questrade, tradier, alpaca" in result.output
+    assert 2 == done.code
+    assert "questrade, tradier, alpaca" in done.err
 
 
 def under_way(program: Program, person: Person, file: str) -> None:

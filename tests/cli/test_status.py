@@ -109,6 +109,13 @@ def test_how_a_grant_was_logged_in_is_shown_on_request() -> None:
     assert "(login refresh-token, granted: read_acc)" in "\n".join(lines)
 
 
+def test_a_host_that_no_answer_has_named_yet() -> None:
+    """Before the first login of a broker whose API moves."""
+    lines = render(found(MOUNT | {"api_host": None}), Style(colored=False), verbose=True)
+
+    assert "/questrade → not known yet (login" in "\n".join(lines)
+
+
 def test_rights_of_a_client_that_may_do_nothing() -> None:
     """An empty mapping is not the same as none at all."""
     assert "none" == rights_text({})

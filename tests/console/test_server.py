@@ -161,7 +161,7 @@ async def test_nothing_can_be_changed(browser: Browser, path: str, method: str, 
 
 async def test_a_body_is_not_read(browser: Browser) -> None:
     """A request with a body is answered and the connection closed."""
-    reply = await browser.send("/livez", method="POST", Content_Length="100000")
+    reply = await browser.send("/livez", method="POST", Content_Length="100000", Connection="keep-alive")
 
     assert 405 == reply.status
     assert "close" == reply.headers["Connection"]

@@ -75,10 +75,10 @@ class Browser:
             reader, writer = await asyncio.open_connection(address.host, address.port)
         else:
             reader, writer = await asyncio.open_unix_connection(address.path)
-        lines = [f"{method} {target} HTTP/{version}", "Connection: close"]
+        lines = [f"{method} {target} HTTP/{version}"]
         if host is not None:
             lines.append(f"Host: {host or address}")
-        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in ({"Connection": "close"} | headers).items()]
         lines += [f"Content-Length: {len(form)}"] if form else []
         writer.write("\r\n".join([*lines, "", form]).encode())
         async with asyncio.timeout(5):

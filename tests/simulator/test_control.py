@@ -57,6 +57,7 @@ async def test_a_command_answers_the_new_state(bot: Bot, path: str) -> None:
         ("/steal", b""),
         ("/steal", b"not json"),
         ("/steal", b'["questrade"]'),
+        ("/steal", b"[" * 100_000),
         ("/move-api-server", b'{"broker": "questrade", "host": "x"}'),
         ("/faults", b'{"broker": "questrade"}'),
         ("/faults", b'{"broker": "questrade", "fault": "api-50"}'),
