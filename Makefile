@@ -3,7 +3,8 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-STAMP := .venv/.stamp
+RUN := .venv/.run
+TEST := .venv/.test
 PYTEST := $(BIN)/python -m pytest
 SOAK_TIMEOUT := 7200
 UV_LOCK = uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --no-annotate
@@ -16,17 +17,20 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 15
 
-$(STAMP): scripts/setup pyproject.toml locks/build.txt locks/dev.txt locks/legacy.txt tests/clients/package-lock.json
-	@scripts/setup
+$(RUN): scripts/setup pyproject.toml locks/build.txt locks/runtime.txt
+	@scripts/setup run
 
-demo: $(STAMP) ## the whole product offline: simulated brokers, bearerd in front, a first answer; runs until Ctrl-C
+$(TEST): scripts/setup pyproject.toml locks/build.txt locks/dev.txt locks/legacy.txt tests/clients/package-lock.json
+	@scripts/setup test
+
+demo: $(RUN) ## the whole product offline: simulated brokers, bearerd in front, a first answer; runs until Ctrl-C
 	@exec $(BIN)/bearerd demo $(ARGS)
 
 test: check ## everything that must pass: check, then all tests but the soak
 	$(PYTEST) -n 2 --dist worksteal -m "not soak and not timing" $(ARGS)
 	$(PYTEST) -m "timing and not soak" $(ARGS) || test $$? = 5  # 5: none among $(ARGS)
 
-check: $(STAMP) ## lint and types; changes no file
+check: $(TEST) ## lint and types; changes no file
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -35,18 +39,18 @@ check: $(STAMP) ## lint and types; changes no file
 	@test ! -e config.schema.json || $(BIN)/check-jsonschema --schemafile config.schema.json config.example.yaml examples/schwab.yaml
 	@sh -n scripts/setup && bash -n .ci/run
 
-fix: $(STAMP) ## let ruff repair and format what it can
+fix: $(TEST) ## let ruff repair and format what it can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-run: $(STAMP) ## bearerd serve, with your own configuration
+run: $(RUN) ## bearerd serve, with your own configuration
 	@exec $(BIN)/bearerd serve $(ARGS)
 
-bench: $(STAMP) ## speed figures
+bench: $(TEST) ## speed figures
 	@if test -e tests/bench.py; then exec $(BIN)/python -m tests.bench $(ARGS); \
 	else echo "No benchmarks yet: they come with the work on speed."; fi
 
-soak: $(STAMP) ## the figures at full length, and the properties with many more examples
+soak: $(TEST) ## the figures at full length, and the properties with many more examples
 	$(PYTEST) -m "soak or hypothesis" --timeout=$(SOAK_TIMEOUT) --hypothesis-profile=deep $(ARGS)
 
 image: ## build the container image, with docker or buildah
