@@ -8,22 +8,22 @@ from typing import Any
 
 from aiohttp import web
 
-from proxy import __version__, logs
+from proxy import logs
 from proxy.admin import AdminSocket
+from proxy.assembly import endpoint_of, mount_of, policy_of
 from proxy.clientkeys import ClientKey, ClientKeys
 from proxy.clock import Clock, SystemClock
 from proxy.config import Address, Config, ConfigInvalid, Tcp
 from proxy.console.server import Console
 from proxy.custody import Custody, socket_path
 from proxy.gate.browser import Hosts
-from proxy.gate.clients import Client, Keyring
+from proxy.gate.clients import Keyring
 from proxy.gateway import Door, Gateway, Mount, Policy
 from proxy.listener import Crowd, Listener, check_parser, open_listener
 from proxy.metrics import Metrics
 from proxy.operations import NotPossible, Operations
-from proxy.relay.http import Relay
-from proxy.relay.upstream import Place, SessionUpstream
-from proxy.settings import GrantSettings, Settings, stamp_of
+from proxy.relay.upstream import SessionUpstream
+from proxy.settings import Settings, stamp_of
 from proxy.store import StoreError
 from proxy.tokens.grant import State
 from proxy.tokens.journal import JournalError
@@ -32,7 +32,6 @@ from proxy.tokens.oauth import TokenEndpoint
 
 WATCH = 0.5  # seconds between looks at the store's commit number
 WARM_UP = 5.0  # seconds that a start may wait for grants that have been idle for days
-USER_AGENT = f"bearerd/{__version__}"
 NEEDS_RESTART = ("listen", "console", "store", "key", "log")
 
 log = logs.get("app")
@@ -198,7 +197,7 @@ class App:
                     login=grant.login,
                     vault=self.custody.vault,
                     journal=self.custody.journal,
-                    endpoint=_endpoint(settings, grant),
+                    endpoint=endpoint_of(settings, grant),
                     clock=self.clock,
                     observe=self.metrics.token_refresh,
                 )
@@ -210,59 +209,25 @@ class App:
 
     def endpoint(self, grant: str) -> TokenEndpoint:
         """The token endpoint of a grant's environment."""
-        return _endpoint(self.settings, self.settings.grants[grant])
+        return endpoint_of(self.settings, self.settings.grants[grant])
 
     def _policy(self, settings: Settings) -> Policy:
-        config = settings.config
-        mounts = {name: self._mount(settings, name) for name in config.mounts}
-        clients = {
-            name: Client(name, {mount: frozenset(scopes) for mount, scopes in rights.items()})
-            for name, rights in ({} if isinstance(config.clients, str) else config.clients).items()
-        }
+        mounts = {name: self._mount(settings, name) for name in settings.config.mounts}
+        clients = settings.config.clients
         self.metrics.allow(
             mounts=mounts,
-            clients=[*clients, "local"],
+            clients=["local", *(() if isinstance(clients, str) else clients)],
             templates={row.path for mount in mounts.values() for row in mount.table.rows},
             grants=self.keepers,
         )
-        digests = {key.digest: key.client for key in self.known_keys}
-        return Policy(
-            mounts=mounts,
-            keyring=Keyring(digests, clients, open_to_all=config.open_to_all),
-            body_limit=config.limits.body_bytes,
-            in_flight_per_client=config.limits.in_flight_per_client,
-        )
+        return policy_of(settings, mounts, self.known_keys)
 
     def mount(self, name: str) -> Mount:
         """A mount as it serves now, for an operator's own calls. `LookupError` if there is none."""
         return self._mount(self.settings, name)
 
     def _mount(self, settings: Settings, name: str) -> Mount:
-        config = settings.config
-        mount = config.mounts[name]
-        grant = settings.grants[config.grant_of(name)]
-        broker, environment = grant.broker, grant.environment
-        api = settings.api_of(name)
-        place = Place(
-            grant=grant.name,
-            api_hosts=environment.api_hosts,
-            origin=None if broker.api_server_in_answer else environment.api_servers[api.name],
-            placement=grant.login.placement,
-            ca_file=environment.ca_file,
-            private_hosts=environment.private_hosts,
-            egress=config.egress_proxy,
-        )
-        return Mount(
-            name=name,
-            broker=broker,
-            api=api.name,
-            table=api.table,
-            scopes=frozenset(mount.scopes),
-            relay=Relay(broker=broker, place=place, keeper=self.keepers[grant.name], upstream=self._upstream),
-            user_agent=config.user_agent or broker.user_agent or USER_AGENT,
-            also=frozenset(header.encode() for header in broker.add_headers),
-            apps={name: app.client_secret for name, app in grant.apps.items()},
-        )
+        return mount_of(settings, name, keepers=self.keepers, upstream=self._upstream)
 
     async def read_keys(self) -> None:
         """Take over the client keys as the store has them now. Most commits are token pairs and change none."""
@@ -340,7 +305,7 @@ class App:
         dropped = [self.keepers.pop(name) for name in self.keepers.keys() - settings.grants.keys()]
         for name, keeper in self.keepers.items():
             grant = settings.grants[name]
-            keeper.redefine(grant.broker, grant.environment, grant.login, _endpoint(settings, grant))
+            keeper.redefine(grant.broker, grant.environment, grant.login, endpoint_of(settings, grant))
         self.keepers |= keepers
         self.gateway.policy = self._policy(settings)
         gone = [
@@ -413,16 +378,3 @@ class App:
 
 def _port(config: Config, mount: str) -> int | None:
     return config.mounts[mount].port if mount in config.mounts else None
-
-
-def _endpoint(settings: Settings, grant: GrantSettings) -> TokenEndpoint:
-    return TokenEndpoint(
-        endpoints=grant.endpoints,
-        login=grant.login,
-        user_agent=settings.config.user_agent or grant.broker.user_agent or USER_AGENT,
-        client_id=grant.client_id,
-        client_secret=grant.client_secret,
-        ca_file=grant.environment.ca_file,
-        private_hosts=grant.environment.private_hosts,
-        egress=settings.config.egress_proxy,
-    )

@@ -25,7 +25,7 @@ LAYERS = {
     "tokens": 3, "relay": 3, "audit": 3, "clientkeys": 3, "grants": 3, "settings": 3,
     "gateway": 4, "intake": 4, "emulation": 4, "listener": 4, "console": 4, "admin": 4, "custody": 4,
     "authorizations": 4,
-    "partneroauth": 5, "operations": 5, "app": 5, "simulator": 5,
+    "partneroauth": 5, "operations": 5, "assembly": 5, "app": 5, "simulator": 5,
     "cli": 6,
     "__main__": 7,
 }  # fmt: skip
