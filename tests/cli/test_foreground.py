@@ -18,10 +18,12 @@ RUN = [
     "import os, sys; from proxy.cli import foreground; sys.exit(foreground.run(sys.argv[1:], os.environ))",
 ]
 TELLING = """
-import signal, sys
+import os, signal, sys
+def tell(text):  # print() must not be interrupted by itself
+    os.write(1, text.encode() + b"\\n")
 for name in sys.argv[1:]:
-    signal.signal(signal.Signals["SIG" + name], lambda number, _: print(signal.Signals(number).name, flush=True))
-print("ready", flush=True)
+    signal.signal(signal.Signals["SIG" + name], lambda number, _: tell(signal.Signals(number).name))
+tell("ready")
 sys.stdin.readline()
 sys.exit(3)
 """
