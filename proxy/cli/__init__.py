@@ -47,7 +47,7 @@ Access:   scopes check|list · clients add|list|remove
 Operate:  config check|show|schema · reload · healthcheck · wait · rekey · simulate · demo
 
 Options:  -c, --config FILE [BEARERD_CONFIG]  --json  -q  -v  --color WHEN  --version  -h
-Topics:   bearerd help environment | exit-codes | scopes | clients
+Topics:   bearerd help environment | exit-codes | scopes | clients | brokers
 
 `bearerd COMMAND --help` explains one command. Exit codes: 0 ok, 1 failure, 2 usage, 3 config invalid, 4 login needed,
 5 store locked or wrong master key, 6 server not reachable.
