@@ -171,6 +171,7 @@ class Authorizations:
         keeper = self._app.keepers[grant]
         token = keeper.access_token or keeper.refresh_token
         told, message = await self._tell_broker(grant, token)
+        await self._logins.end(grant)
         last = await keeper.forget()
         if last is not None and last != token:  # a login or a renewal has ended in between
             told, message = await self._tell_broker(grant, last)

@@ -199,6 +199,16 @@ async def test_revoking_during_a_login_tells_the_broker_of_what_that_brings(stat
         assert pairs == home.seen("generation"), "the broker knows a grant that lives"
 
 
+async def test_revoking_ends_a_login_under_way(state_dir: Path) -> None:
+    """Who has its answer already comes too late, and the broker is not asked."""
+    async with consenting(state_dir, login=True) as home:
+        answer, posts = await home.consent(), home.seen("token_posts")
+        await home.app.operations.revoke("questrade")
+        with pytest.raises(NotCompleted, match="used already"):
+            await home.app.operations.login_complete(None, answer)
+        assert (posts, None) == (home.seen("token_posts"), (await home.pair())[1])
+
+
 async def test_revoking_without_a_token_says_so(state_dir: Path) -> None:
     """The broker has an endpoint for it; there is nothing to tell."""
     async with consenting(state_dir) as home:

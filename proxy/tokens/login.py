@@ -160,6 +160,14 @@ class Logins:
         pending = Pending.of(await self._vault.get(PREFIX + grant))
         return (pending.id, pending.left(self._clock.now(), self._boot())) if pending else None
 
+    async def end(self, grant: str) -> None:
+        """Whoever still holds the state of the grant's login under way cannot complete it any more."""
+        entry = await self._vault.get(PREFIX + grant)
+        pending = Pending.of(entry)
+        if entry is not None and pending is not None:
+            # Without effect if an answer has just used it: then there is nothing left to end.
+            await self._vault.put(PREFIX + grant, expected=entry.generation, value={"used": _digest(pending.state)})
+
     async def take(self, answer: str, known: Mapping[str, Wanted], *, grant: str | None = None) -> Taken:
         """End the login that `answer` (the redirect's address, or its query) belongs to, and judge the answer.
 

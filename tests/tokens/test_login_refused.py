@@ -42,6 +42,19 @@ async def test_a_bad_answer_with_the_right_state_ends_its_login(desk: Desk, case
     assert "used already" in str(await desk.refused(answer(begun)))
 
 
+async def test_a_login_that_was_ended_cannot_be_completed(desk: Desk) -> None:
+    """Of this grant only; ended twice, or without any under way, is as good."""
+    mine, other = await desk.begin(), await desk.begin(BOB)
+    for _ in range(2):
+        await desk.logins().end("ada")
+    await desk.logins().end("nobody")
+
+    assert "used already" in str(await desk.refused(answer(mine)))
+    assert "bob" == (await desk.take(answer(other))).grant
+    again = await desk.begin()
+    assert "ada" == (await desk.take(answer(again))).grant
+
+
 @pytest.mark.parametrize("error", sorted(ERRORS))
 async def test_standard_errors_are_said_in_words(desk: Desk, error: str) -> None:
     """Each word of RFC 6749 has its sentence."""
