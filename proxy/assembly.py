@@ -25,7 +25,7 @@ def mount_of(settings: Settings, name: str, *, keepers: Mapping[str, Keeper], up
     place = Place(
         grant=grant.name,
         api_hosts=environment.api_hosts,
-        origin=None if broker.api_server_in_answer else environment.api_servers[api.name],
+        origin=settings.origin_of(name),
         placement=grant.login.placement,
         ca_file=environment.ca_file,
         private_hosts=environment.private_hosts,

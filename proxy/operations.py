@@ -132,7 +132,7 @@ class Operations:
         tally = app.gateway.tallies[name]
         root = next((listener.url for listener, served in app.doors() if served == name), None)
         shown = self._shown(standing.grant, standing)
-        fixed = app.mount(name).relay.origin
+        fixed = app.settings.origin_of(name)
         return {
             "name": name,
             "title": app.settings.brokers[mount.broker].title,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from proxy.brokers import Api, Broker, catalogue
+from proxy.brokers import Api, Broker, Origin, catalogue
 from proxy.config import Config, ConfigInvalid, Mount, Problem, did_you_mean, load
 from proxy.grants import GrantSettings as GrantSettings  # noqa: PLC0414  both are imported from here
 from proxy.grants import OAuthApp as OAuthApp  # noqa: PLC0414
@@ -27,6 +27,13 @@ class Settings:
         """The API that a mount is; `LookupError` for an unknown mount."""
         wanted = self.config.mounts[mount]
         return self.brokers[wanted.broker].api(wanted.api)
+
+    def origin_of(self, mount: str) -> Origin | None:
+        """The one address of a mount's API; None where token answers name it. `LookupError` for an unknown mount."""
+        grant = self.grants[self.config.grant_of(mount)]
+        if grant.broker.api_server_in_answer:
+            return None
+        return grant.environment.api_servers[self.api_of(mount).name]
 
 
 def read(path: Path, environ: Mapping[str, str], overrides: Mapping[str, str] | None = None) -> Settings:

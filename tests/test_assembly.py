@@ -92,7 +92,7 @@ async def test_each_mount_has_the_address_of_its_own_api(found: Settings, keeper
         "alpaca-data": "data.alpaca.markets",
         "alpaca-live": "api.alpaca.markets",
         "alpaca-broker": "broker-api.sandbox.alpaca.markets",
-    } == {name: mount.relay.origin and str(mount.relay.origin) for name, mount in made.items()}
+    } == {name: (place := mount.relay._place).origin and str(place.origin) for name, mount in made.items()}
     assert ["main", "trading", "data", "trading", "broker"] == [mount.api for mount in made.values()]
     assert made["alpaca"].table is not made["alpaca-data"].table
 

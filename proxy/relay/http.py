@@ -104,11 +104,6 @@ class Relay:
         return self._place.grant
 
     @property
-    def origin(self) -> Origin | None:
-        """The one address of the mount's API; None where token answers name it."""
-        return self._place.origin
-
-    @property
     def placement(self) -> Placement:
         """Where it goes."""
         return self._place.placement
