@@ -126,17 +126,21 @@ class Front:
             await hang()
         if fault == "api-drop":
             return reset(request)
-        found = await answer()
-        match fault:
-            case "api-slow":
-                await asyncio.sleep(self._options.slow)
-            case "api-drop-before-answer":
-                return reset(request)
-            case "api-truncated":
-                return await truncate(request, found, len(found.body) // 2)
-            case _:
-                pass
-        return found.response()
+        return await spoiled(request, await answer(), fault, slow=self._options.slow)
+
+
+async def spoiled(request: web.BaseRequest, answer: Answer, fault: str | None, *, slow: float) -> web.StreamResponse:
+    """An API's answer, after a fault of those that let the call be carried out. `slow`: seconds that api-slow takes."""
+    match fault:
+        case "api-slow":
+            await asyncio.sleep(slow)
+        case "api-drop-before-answer":
+            return reset(request)
+        case "api-truncated":
+            return await truncate(request, answer, len(answer.body) // 2)
+        case _:
+            pass
+    return answer.response()
 
 
 async def _granted(request: web.BaseRequest, fields: dict[str, object], fault: str | None) -> web.StreamResponse:

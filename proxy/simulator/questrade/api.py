@@ -1,12 +1,12 @@
 """The API hosts: what every call passes before it is answered, in order."""
 
-import asyncio
 from collections import Counter
 
 from aiohttp import web
 
 from proxy.simulator.faults import Faults
-from proxy.simulator.listener import JSON, Answer, hang, reset, truncate
+from proxy.simulator.front import spoiled
+from proxy.simulator.listener import JSON, Answer, hang, reset
 from proxy.simulator.questrade.answers import (
     ERRORS,
     USER_AGENT_BLOCKED,
@@ -59,19 +59,7 @@ class Api:
         if wrong is None and host != self.home:
             wrong = 1017
         answer = ERRORS[wrong] if wrong else await self._called(request, path, query)
-        return answer.response() if fault is None else await self._spoiled(request, answer, fault)
-
-    async def _spoiled(self, request: web.BaseRequest, answer: Answer, fault: str) -> web.StreamResponse:
-        match fault:
-            case "api-slow":
-                await asyncio.sleep(self._options.slow)
-            case "api-drop-before-answer":
-                return reset(request)
-            case "api-truncated":
-                return await truncate(request, answer, len(answer.body) // 2)
-            case _:
-                pass
-        return answer.response()
+        return await spoiled(request, answer, fault, slow=self._options.slow)
 
     def _authorization(self, header: str | None) -> int | None:
         """Count what was presented; the code of the error, None if it is the current token."""
