@@ -4,7 +4,7 @@ import json
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 import aiohttp
@@ -48,10 +48,35 @@ class Reply:
         return self.status, self.document["code"]
 
 
+class Driver:
+    """Who calls a simulated broker, and drives it by the control listener. `broker` is its name there."""
+
+    broker: ClassVar[str]
+    running: Running
+    session: aiohttp.ClientSession
+
+    async def send(self, method: str, url: str, **options: Any) -> Reply:
+        async with self.session.request(method, URL(url, encoded=True), allow_redirects=False, **options) as answer:
+            return Reply(answer.status, dict(answer.headers), await answer.read())
+
+    async def control(self, path: str, **fields: object) -> Reply:
+        """A POST to the control listener."""
+        return await self.send("POST", self.running.control + path, json={"broker": self.broker, **fields})
+
+    async def fault(self, name: str, times: int = 1) -> None:
+        assert 200 == (await self.control("/faults", fault=name, times=times)).status
+
+    async def state(self) -> dict[str, Any]:
+        reply = await self.send("GET", self.running.control + "/state")
+        state: dict[str, Any] = reply.document[self.broker]
+        return state
+
+
 @dataclass
-class Bot:
+class Bot(Driver):
     """A client of one running simulated Questrade."""
 
+    broker: ClassVar[str] = "questrade"
     running: Running
     options: Options
     clock: HandClock
@@ -74,10 +99,6 @@ class Bot:
     @property
     def login_host(self) -> str:
         return self.token_url.removesuffix("/oauth2/token")
-
-    async def send(self, method: str, url: str, **options: Any) -> Reply:
-        async with self.session.request(method, URL(url, encoded=True), allow_redirects=False, **options) as answer:
-            return Reply(answer.status, dict(answer.headers), await answer.read())
 
     async def post_token(self, **parameters: str) -> Reply:
         """One request to the token endpoint, as POST and form."""
@@ -106,18 +127,6 @@ class Bot:
 
     async def place(self, **changes: object) -> Reply:
         return await self.call("POST", f"{ACCOUNT}/orders", {**LIMIT_ORDER, **changes})
-
-    async def control(self, path: str, **fields: object) -> Reply:
-        """A POST to the control listener."""
-        return await self.send("POST", self.running.control + path, json={"broker": "questrade", **fields})
-
-    async def fault(self, name: str, times: int = 1) -> None:
-        assert 200 == (await self.control("/faults", fault=name, times=times)).status
-
-    async def state(self) -> dict[str, Any]:
-        reply = await self.send("GET", self.running.control + "/state")
-        state: dict[str, Any] = reply.document["questrade"]
-        return state
 
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -2,11 +2,10 @@
 
 import base64
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import aiohttp
-from yarl import URL
 
 from proxy.simulator.alpaca.account import Account
 from proxy.simulator.alpaca.broker import Alpaca
@@ -14,7 +13,7 @@ from proxy.simulator.alpaca.credentials import Host, KeyPair
 from proxy.simulator.alpaca.options import Options
 from proxy.simulator.alpaca.routes import Call
 from proxy.simulator.serve import Running
-from tests.simulator.support import FORM, NOON, HandClock, Reply
+from tests.simulator.support import FORM, NOON, Driver, HandClock, Reply
 
 PAPER, LIVE, DATA, BROKER, STREAM = Host
 MARKET = {"symbol": "AAPL", "qty": "2", "side": "buy", "type": "market", "time_in_force": "day"}
@@ -45,9 +44,10 @@ def error(reply: Reply) -> tuple[int, int, str]:
 
 
 @dataclass
-class Client:
+class Client(Driver):
     """A client of one running simulated Alpaca."""
 
+    broker: ClassVar[str] = "alpaca"
     running: Running
     options: Options
     clock: HandClock
@@ -69,10 +69,6 @@ class Client:
         own = self.alpaca.credentials
         return basic(own.broker) if host is BROKER else pair_headers(own.keys[LIVE if host is LIVE else PAPER])
 
-    async def send(self, method: str, url: str, **options: Any) -> Reply:
-        async with self.session.request(method, URL(url, encoded=True), allow_redirects=False, **options) as answer:
-            return Reply(answer.status, dict(answer.headers), await answer.read())
-
     async def call(
         self, host: Host, method: str, target: str, body: object = None, *, headers: dict[str, str] | None = None
     ) -> Reply:
@@ -91,17 +87,6 @@ class Client:
 
     async def place(self, order: dict[str, Any]) -> Reply:
         return await self.call(PAPER, "POST", "/v2/orders", order)
-
-    async def control(self, path: str, **fields: object) -> Reply:
-        return await self.send("POST", self.running.control + path, json={"broker": "alpaca", **fields})
-
-    async def fault(self, name: str) -> None:
-        assert 200 == (await self.control("/faults", fault=name)).status
-
-    async def state(self) -> dict[str, Any]:
-        reply = await self.send("GET", self.running.control + "/state")
-        state: dict[str, Any] = reply.document["alpaca"]
-        return state
 
     def authorize_url(self, **changes: str) -> str:
         """The address that an application sends a browser to; an empty value leaves a parameter out."""

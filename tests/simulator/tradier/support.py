@@ -1,16 +1,15 @@
 """An application that speaks to a simulated Tradier as a client of the real one would."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import aiohttp
-from yarl import URL
 
 from proxy.simulator.serve import Running
 from proxy.simulator.tradier.broker import Tradier
 from proxy.simulator.tradier.options import SCOPES, Options
-from tests.simulator.support import FORM, HandClock, Reply
+from tests.simulator.support import FORM, Driver, HandClock, Reply
 
 ACCOUNT = "/v1/accounts/VA000001"
 BUY = {"class": "equity", "symbol": "AAPL", "side": "buy", "quantity": "10", "type": "limit", "duration": "day"}
@@ -19,9 +18,10 @@ MARKET = {**BUY, "type": "market"}
 
 
 @dataclass
-class App:
+class App(Driver):
     """A client of one running simulated Tradier."""
 
+    broker: ClassVar[str] = "tradier"
     running: Running
     options: Options
     clock: HandClock
@@ -38,10 +38,6 @@ class App:
         simulator = self.running.simulators["tradier"]
         assert isinstance(simulator, Tradier)
         return simulator
-
-    async def send(self, method: str, url: str, **options: Any) -> Reply:
-        async with self.session.request(method, URL(url, encoded=True), allow_redirects=False, **options) as answer:
-            return Reply(answer.status, dict(answer.headers), await answer.read())
 
     def authorize_url(self, **changes: str) -> str:
         asked = {"client_id": self.options.client_id, "scope": ",".join(SCOPES), "state": "s&t", **changes}
@@ -89,14 +85,3 @@ class App:
 
     async def place(self, **changes: str) -> Reply:
         return await self.call("POST", f"{ACCOUNT}/orders", {**LIMIT, **changes})
-
-    async def control(self, path: str, **fields: object) -> Reply:
-        return await self.send("POST", self.running.control + path, json={"broker": "tradier", **fields})
-
-    async def fault(self, name: str, times: int = 1) -> None:
-        assert 200 == (await self.control("/faults", fault=name, times=times)).status
-
-    async def state(self) -> dict[str, Any]:
-        reply = await self.send("GET", self.running.control + "/state")
-        found: dict[str, Any] = reply.document["tradier"]
-        return found
