@@ -1,8 +1,11 @@
 """What all clients of Alpaca meet in the demo: its paper account, the market data, the Broker API."""
 
 import uuid
+from collections.abc import Collection, Mapping
+from importlib.metadata import version
 from typing import Any
 
+from tests.clients.conversation import Conversation, bare
 from tests.clients.product import Demo
 
 ACCOUNT = "PA3SIMULATED"
@@ -26,3 +29,17 @@ def words(demo: Demo) -> dict[str, object]:
 def new_id() -> str:
     """A client's id of an order: Alpaca takes each once."""
     return str(uuid.uuid4())
+
+
+def check_that_none_is_left_out(
+    client: Conversation,
+    classes: Mapping[str, str],
+    reads: Mapping[str, Collection[str]],
+    others: Mapping[str, Collection[str]],
+) -> None:
+    """Every public method of alpaca-py's `classes` is among `reads` or `others`, in the version of the README."""
+    assert "0.44.0" == version("alpaca-py")
+    for on, of in classes.items():
+        also = set(others.get(on, ()))
+        assert {bare(method) for method in reads.get(on, ())} == client.methods(of, inherited=True) - also, on
+        assert also <= client.methods(of, inherited=True), on

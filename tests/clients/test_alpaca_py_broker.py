@@ -1,13 +1,12 @@
 """alpaca-py 0.44.0 (requests), BrokerClient: its key pair comes as HTTP Basic."""
 
 from collections.abc import Mapping
-from importlib.metadata import version
 
 import pytest
 
-from tests.clients.alpaca import new_id
+from tests.clients.alpaca import check_that_none_is_left_out, new_id
 from tests.clients.conftest import Opener
-from tests.clients.conversation import Conversation, Failed, Read, at, bare
+from tests.clients.conversation import Conversation, Failed, Read, at
 from tests.clients.product import Demo
 
 TRADING, BROKER = "alpaca.trading.requests", "alpaca.broker.requests"
@@ -169,11 +168,7 @@ def test_a_read_method_works(client: Conversation, on: str, method: str) -> None
 
 def test_no_method_is_left_out(client: Conversation) -> None:
     """Every public method of its classes is read above or said to be something else, in the version of the README."""
-    assert "0.44.0" == version("alpaca-py")
-    for on, of in CLASSES.items():
-        others = set(NOT_READS.get(on, ()))
-        assert {bare(method) for method in READS.get(on, {})} == client.methods(of, inherited=True) - others, on
-        assert others <= client.methods(of, inherited=True), on
+    check_that_none_is_left_out(client, CLASSES, READS, NOT_READS)
 
 
 def test_an_order_is_refused_without_its_scope(client: Conversation, demo: Demo) -> None:
