@@ -6,6 +6,7 @@ answer: the refresh token is spent, the order is kept.
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from proxy.simulator.authorize import Parameters, form_of
 from proxy.simulator.faults import Fault, Faults
 from proxy.simulator.listener import HTML, TEXT, Answer, hang, reset, truncate
 from proxy.simulator.options import Options
+from proxy.simulator.tokens import KINDS, Tokens
 
 TOKEN, API, ORDER = "token", "api", "order"
 Texts = Mapping[str, str]
@@ -108,6 +110,21 @@ class Front:
         if isinstance(fields, Answer):
             return fields.response()
         return await _granted(request, dict(fields), fault)
+
+    def state(
+        self, tokens: Tokens, *, api_server: str, calls: Mapping[str, int], authorizations: Counter[str], orders: int
+    ) -> dict[str, object]:
+        """What `GET /state` answers for a broker whose tokens are all in one place."""
+        return {
+            "token_posts": self.token_posts,
+            "rotations": tokens.rotations,
+            "reused_refresh_tokens": tokens.reused,
+            "generation": tokens.generation,
+            "api_server": api_server,
+            "calls": dict(calls),
+            "authorizations": {kind: authorizations[kind] for kind in KINDS},
+            "orders": orders,
+        }
 
     def order_fault(self) -> str | None:
         """The fault that a call which places, changes or cancels an order suffers, if any; it is used up by one."""

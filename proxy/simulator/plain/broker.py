@@ -14,7 +14,7 @@ from proxy.simulator.options import Options
 from proxy.simulator.plain.api import Api, Received
 from proxy.simulator.plain.login import Login
 from proxy.simulator.plain.setup import Endpoint, Setup
-from proxy.simulator.tokens import KINDS, Rules, Standing, Tokens
+from proxy.simulator.tokens import Rules, Standing, Tokens
 
 
 def options_for(setup: Setup, **changes: Any) -> Options:
@@ -69,17 +69,13 @@ class Plain:
 
     def state(self) -> dict[str, object]:
         """What `GET /state` answers. `orders` counts calls that the setup calls orders."""
-        counts = self._api.authorizations
-        return {
-            "token_posts": self._front.token_posts,
-            "rotations": self._tokens.rotations,
-            "reused_refresh_tokens": self._tokens.reused,
-            "generation": self._tokens.generation,
-            "api_server": self._listener.url + "/",
-            "calls": dict(self._api.seen),
-            "authorizations": {kind: counts[kind] for kind in KINDS},
-            "orders": self._api.orders,
-        }
+        return self._front.state(
+            self._tokens,
+            api_server=self._listener.url + "/",
+            calls=self._api.seen,
+            authorizations=self._api.authorizations,
+            orders=self._api.orders,
+        )
 
     def new_refresh_token(self) -> str | None:
         """A refresh token that nobody has redeemed, of a new login; None without refresh tokens."""

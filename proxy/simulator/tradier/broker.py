@@ -11,7 +11,7 @@ from proxy.simulator import Links, NotSupported
 from proxy.simulator.ca import Authority
 from proxy.simulator.front import Front, Refusal
 from proxy.simulator.listener import HOST, Listener
-from proxy.simulator.tokens import KINDS, Rules, Tokens
+from proxy.simulator.tokens import Rules, Tokens
 from proxy.simulator.tradier import account
 from proxy.simulator.tradier.api import Api
 from proxy.simulator.tradier.calls import Calls
@@ -99,17 +99,13 @@ class Tradier:
 
     def state(self) -> dict[str, object]:
         """What `GET /state` answers. `orders` counts orders ever kept."""
-        counts = self._api.authorizations
-        return {
-            "token_posts": self._front.token_posts,
-            "rotations": self._tokens.rotations,
-            "reused_refresh_tokens": self._tokens.reused,
-            "generation": self._tokens.generation,
-            "api_server": self._rest.url + "/",
-            "calls": dict(self._api.seen),
-            "authorizations": {kind: counts[kind] for kind in KINDS},
-            "orders": self.book.placed,
-        }
+        return self._front.state(
+            self._tokens,
+            api_server=self._rest.url + "/",
+            calls=self._api.seen,
+            authorizations=self._api.authorizations,
+            orders=self.book.placed,
+        )
 
     def expire(self) -> None:
         """Access tokens of logins are dead now; the personal token is not: nothing is known of its end."""
