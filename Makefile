@@ -60,9 +60,9 @@ image: ## build the container image, with docker or buildah
 
 lock: ## resolve the lock files again (needs uv); newer versions with ARGS=--upgrade
 	@command -v uv >/dev/null || { echo "make lock needs uv (pipx install uv)." >&2; exit 1; }
-	$(UV_LOCK) $(ARGS) pyproject.toml -o locks/runtime.txt
+	$(UV_LOCK) $(ARGS) --extra postgres pyproject.toml -o locks/runtime.txt
 	$(UV_LOCK) $(ARGS) --group build -o locks/build.txt
-	$(UV_LOCK) $(ARGS) pyproject.toml --group dev --group clients -o locks/dev.txt
+	$(UV_LOCK) $(ARGS) --extra postgres pyproject.toml --group dev --group clients -o locks/dev.txt
 	$(UV_LOCK) $(ARGS) --group legacy --override locks/legacy.overrides -o locks/legacy.txt
 
 clean: ## remove what was set up, built and cached
