@@ -4,7 +4,7 @@ Labels are closed sets: mounts, clients and grants from the configuration, templ
 `errors.py`; never a raw path, an account or a token. What is in no set is counted as `other` and opens no new series.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -57,7 +57,11 @@ class Metrics:
                 ("login_ends", "When a person must log in again, whatever happens until then"),
             )
         }
+        self._states = self._gauge("grant_state", "1 for the state that a grant is in", ("grant", "state"))
+        self._members = self._gauge("members", "Members of a grant, by state", ("grant", "state"))
+        self._since = self._gauge("grant_state_since_timestamp_seconds", "When it came into that state", ("grant",))
         self._slots = self._gauge("journal_slots_in_use", "Token answers not yet committed to the store")
+        self._store = self._gauge("store_up", "Whether the store answered last time: 1 or 0")
 
     def allow(
         self,
@@ -152,6 +156,29 @@ class Metrics:
                 self._points[name].labels(grant).set(value)
             else:
                 self._points[name].remove_by_labels({"grant": grant})
+
+    def standing(self, grant: str, state: str, since: float, members: Mapping[str, int]) -> None:
+        """A grant is in `state` since then (Unix time), and so many of its members are in each of their states."""
+        if grant not in self._grants:
+            return
+        self._forget_standing(grant)
+        self._states.labels(grant, state).set(1)
+        self._since.labels(grant).set(since)
+        for name, count in members.items():
+            self._members.labels(grant, name).set(count)
+
+    def gone(self, grant: str) -> None:
+        """A grant is no longer in the configuration."""
+        self.no_token_pair(grant)
+        self._forget_standing(grant)
+
+    def _forget_standing(self, grant: str) -> None:
+        for gauge in (self._states, self._members, self._since):
+            gauge.remove_by_labels({"grant": grant})
+
+    def store_up(self, up: bool) -> None:  # noqa: FBT001  it is what it is
+        """Whether the store answered when it was last asked."""
+        self._store.set(up)
 
     def no_token_pair(self, grant: str) -> None:
         """A grant was revoked or removed: it has no age any more."""

@@ -143,3 +143,31 @@ def test_two_servers_in_one_process_share_nothing() -> None:
     first.began()
     assert {(): 0.0} == _samples(second, "bearerd_in_flight")
     assert CONTENT_TYPE.startswith("text/plain")
+
+
+def test_a_grant_is_in_one_state(metrics: Metrics) -> None:
+    """The state before is gone from the metrics, and so are the members of a state that has none any more."""
+    metrics.standing("questrade", "fresh", 100.0, {"fresh": 3, "due": 1})
+    metrics.standing("questrade", "needs-login", 200.0, {"fresh": 4})
+
+    grant = ("grant", "questrade")
+    assert {(grant, ("state", "needs-login")): 1.0} == _samples(metrics, "bearerd_grant_state")
+    assert {(grant,): 200.0} == _samples(metrics, "bearerd_grant_state_since_timestamp_seconds")
+    assert {(grant, ("state", "fresh")): 4.0} == _samples(metrics, "bearerd_members")
+
+
+def test_a_grant_that_is_gone_leaves_no_series(metrics: Metrics) -> None:
+    """A reload may drop a grant; one that was never configured opens no series."""
+    metrics.standing("questrade", "fresh", 100.0, {"fresh": 3})
+    metrics.standing("stranger", "fresh", 100.0, {})
+    metrics.gone("questrade")
+
+    for name in ("grant_state", "members", "grant_state_since_timestamp_seconds"):
+        assert {} == _samples(metrics, f"bearerd_{name}")
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_the_store_is_up_or_down(metrics: Metrics, up: bool) -> None:
+    """1 or 0."""
+    metrics.store_up(up)
+    assert {(): float(up)} == _samples(metrics, "bearerd_store_up")

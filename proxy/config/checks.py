@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from proxy.config.address import Address, Tcp, Wrong, addresses
+from proxy.config.database import is_database
 from proxy.config.merge import Merged
 from proxy.config.model import OPEN
 from proxy.config.problem import Path, Problem, did_you_mean
@@ -81,6 +82,13 @@ def _grants(merged: Merged) -> Iterator[Problem]:
 
 
 def _secrets(merged: Merged) -> Iterator[Problem]:
+    for key in ("store_password", "store_password_file"):
+        store = merged.data.get("store")
+        if merged.data.get(key) is not None and not (isinstance(store, str) and is_database(store)):
+            yield merged.problem((key,), "the store is no database, and has no password", "remove it", at_key=True)
+    if None not in (merged.data.get("store_password"), merged.data.get("store_password_file")):
+        message = "store_password is given too"
+        yield merged.problem(("store_password_file",), message, "remove one of the two", at_key=True)
     for grant, section in _sections(merged.data.get("grants")):
         apps = ((("grants", grant, "apps", name), app) for name, app in _sections(section.get("apps")))
         places: list[tuple[Path, dict[str, Any]]] = [(("grants", grant), section), *apps]

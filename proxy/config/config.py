@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import PrivateAttr
 
+from proxy.config.database import is_database
 from proxy.config.document import Document
 from proxy.config.merge import Merged
 from proxy.config.model import OPEN, Settings
@@ -34,13 +35,17 @@ class Config(Settings):
         return self._base
 
     @property
-    def store_path(self) -> Path:
-        """The file of the SQLite store."""
-        return Path(self.store.removeprefix("sqlite:"))
+    def store_path(self) -> Path | None:
+        """The file of a SQLite store; None if the store is a database."""
+        return None if is_database(self.store) else Path(self.store.removeprefix("sqlite:"))
 
     @property
     def state_dir(self) -> Path:
-        """Where the journal, locks and the admin socket live: beside the store."""
+        """Where the journal, locks and the admin socket live: beside a SQLite store, unless it is said otherwise."""
+        if self.state is not None:
+            return self.state
+        if self.store_path is None:
+            raise LookupError("a configuration with a database names its state directory")
         return self.store_path.parent
 
     @property

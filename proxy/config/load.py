@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from proxy.config import faults
 from proxy.config.checks import contradictions
 from proxy.config.config import Config
+from proxy.config.database import is_database
 from proxy.config.document import Document, parse_yaml
 from proxy.config.merge import Merged, merge
 from proxy.config.problem import ConfigInvalid, Mark, Problem, in_order
@@ -55,7 +56,7 @@ def find(explicit: Path | None, environ: Mapping[str, str]) -> Path:
 
 
 def default_places(environ: Mapping[str, str]) -> dict[str, str]:
-    """`store` and `key` where the file names none: below the XDG or systemd directories."""
+    """`store`, `state` and `key` where the file names none: below the XDG or systemd directories."""
     home = _home(environ)
     if state_home := environ.get("XDG_STATE_HOME"):
         state = Path(state_home) / "bearerd"
@@ -63,7 +64,11 @@ def default_places(environ: Mapping[str, str]) -> dict[str, str]:
         state = Path(systemd.split(":")[0])
     else:
         state = home / ".local/state/bearerd"
-    return {"store": f"sqlite:{state / 'store.db'}", "key": f"file:{_config_home(environ) / 'master.key'}"}
+    return {
+        "store": f"sqlite:{state / 'store.db'}",
+        "state": str(state),
+        "key": f"file:{_config_home(environ) / 'master.key'}",
+    }
 
 
 def load(path: Path, environ: Mapping[str, str], overrides: Mapping[str, str] | None = None) -> Loaded:
@@ -97,7 +102,9 @@ def _build(
     problems: list[Problem] = []
     data = _copy(merged.data)
     for key, text in defaults.items():
-        data.setdefault(key, text)
+        # A SQLite store has its state beside it.
+        if key != "state" or is_database(str(data["store"])):
+            data.setdefault(key, text)
     for round_number in range(_ROUNDS):
         try:
             return Config.model_validate(data, context=dict(context)), problems

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from proxy.config.address import Address, Wrong, addresses
+from proxy.config.database import FORM, database, is_database
 from proxy.secret import Secret
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
@@ -76,10 +77,10 @@ def _console(value: object, info: ValidationInfo) -> tuple[Address, ...]:
 
 def _store(text: str, info: ValidationInfo) -> str:
     kind, _, rest = text.partition(":")
-    if kind in ("postgres", "postgresql"):
-        raise Wrong("PostgreSQL stores come in a later version", "write sqlite:PATH")
+    if is_database(text):
+        return database(text)
     if kind != "sqlite" or not rest:
-        raise Wrong("is no kind of store", "write sqlite:PATH")
+        raise Wrong("is no kind of store", f"write sqlite:PATH, or for a database {FORM.removeprefix('write ')}")
     return f"sqlite:{_located(rest, info)}"
 
 
@@ -256,7 +257,13 @@ class Settings(Section):
     store: Annotated[str, AfterValidator(_store)] = Field(
         "sqlite:~/.local/state/bearerd/store.db",
         validate_default=True,
-        description="Where tokens rest, sealed: sqlite:PATH. Locks and sockets live in the same directory.",
+        description="Where tokens rest, sealed: sqlite:PATH, or postgresql://USER@HOST/DATABASE for several servers.",
+    )
+    store_password: SecretText = Field(None, description="The database's. Better kept in a file: store_password_file.")
+    store_password_file: File | None = Field(None, description="A file (mode 0600) that holds the database's password.")
+    state: File | None = Field(
+        None,
+        description="A directory on a local disk for journal, locks and admin socket. Default: the SQLite store's.",
     )
     key: Annotated[str, AfterValidator(_key)] = Field(
         "file:~/.config/bearerd/master.key",

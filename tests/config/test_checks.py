@@ -128,3 +128,24 @@ def test_broken_shapes_do_not_stop_the_checks(load_text: LoadText) -> None:
     """What the models report is stepped over here."""
     text = "listen: 7\nmounts: {a: 3, b: {broker: [], scopes: x, port: x}}\nclients: {a: {b: 3}, c: 4}\ngrants: []\n"
     assert all("error" not in problem for problem in _found(load_text, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("store: postgresql://u@db/x\nstore_password_file: a\n", []),
+        ("store_password: abc\n", ["store_password: the store is no database, and has no password, remove it"]),
+        (
+            "store: sqlite:a.db\nstore_password_file: a\n",
+            ["store_password_file: the store is no database, and has no password, remove it"],
+        ),
+        (
+            "store: postgresql://u@db/x\nstore_password_file: a\nstore_password: abc\n",
+            ["store_password_file: store_password is given too, remove one of the two"],
+        ),
+    ],
+    ids=["file", "no-database", "file-of-no-database", "both"],
+)
+def test_a_password_belongs_to_a_database(load_text: LoadText, text: str, expected: list[str]) -> None:
+    """And it is given once."""
+    assert expected == _found(load_text, text)

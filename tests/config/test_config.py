@@ -26,6 +26,19 @@ def test_places_follow_from_the_store_and_the_file(load_text: LoadText, state_di
     assert (state_dir / "state/store.db", state_dir / "state") == (config.store_path, config.state_dir)
 
 
+def test_state_may_lie_elsewhere(load_text: LoadText, state_dir: Path) -> None:
+    """Of a database's server below the home directory, unless `state` says where; so it may for a SQLite store."""
+    database = TEXT.replace("sqlite:state/store.db", "postgresql://b@db/x")
+
+    assert (None, Path("/home/somebody/.local/state/bearerd")) == _places(_config(load_text, database))
+    assert (None, state_dir / "own") == _places(_config(load_text, f"{database}state: own\n"))
+    assert (state_dir / "state/store.db", state_dir / "own") == _places(_config(load_text, f"{TEXT}state: own\n"))
+
+
+def _places(config: Config) -> tuple[Path | None, Path]:
+    return config.store_path, config.state_dir
+
+
 def test_what_follows_from_other_keys(load_text: LoadText) -> None:
     """A mount's grant is named like it unless it says otherwise; `none` opens to all."""
     config = _config(load_text)

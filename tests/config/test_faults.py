@@ -10,7 +10,7 @@ MOUNT = "mounts:\n  questrade: {broker: questrade, environment: live, scopes: [r
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("colour: red\n", "1:1: error: colour: unknown key 'colour', known here: version, listen, console, store, key,"),
+        ("colour: red\n", "1:1: error: colour: unknown key 'colour', known here: version, listen, console, store, store_password,"),
         ("lisen: x\n", "1:1: error: lisen: unknown key 'lisen', did you mean 'listen'?"),
         ("log: {level: inf}\n", "1:14: error: log.level: is not one of debug, info, warning, error, did you mean 'info'?"),
         ("log: {format: xml}\n", "1:15: error: log.format: is not one of auto, json, console, write one of them"),

@@ -32,7 +32,8 @@ config.yaml:1:10: error: version: is not 1, write 1
 config.yaml:2:1: error: lisen: unknown key 'lisen', did you mean 'listen'?
 config.yaml:3:10: error: console: 10.1.2.3:8081 can be reached from other machines without TLS, \
 listen on 127.0.0.1, or write `plaintext: accepted` if that network is private
-config.yaml:4:8: error: store: PostgreSQL stores come in a later version, write sqlite:PATH
+config.yaml:4:8: error: store: may hold no password, \
+put it into a file (mode 0600) and name that in store_password_file
 config.yaml:8:5: error: mounts.questrade.enviroment: unknown key 'enviroment', did you mean 'environment'?
 config.yaml:10:11: error: mounts.questrade.port: is too large, write 65535 or less
 config.yaml:11:3: error: mounts.My_Mount: is no name: a-z, 0-9 and -, at most 63, and no - in front, write 'my-mount'
@@ -138,7 +139,9 @@ def test_the_file_is_looked_for_in_order(state_dir: Path, monkeypatch: pytest.Mo
 )
 def test_default_places_follow_xdg_and_systemd(environ: dict[str, str], store: str, key: str) -> None:
     """Without them they lie below the home directory."""
-    assert {"store": f"sqlite:{store}", "key": f"file:{key}"} == default_places({"HOME": "/home/me"} | environ)
+    state = store.removesuffix("/store.db")
+    places = {"store": f"sqlite:{store}", "state": state, "key": f"file:{key}"}
+    assert places == default_places({"HOME": "/home/me"} | environ)
 
 
 def test_a_secret_file_is_left_alone(load_text: LoadText, state_dir: Path) -> None:

@@ -10,6 +10,7 @@ from proxy.config.address import Wrong
 from proxy.config.model import Grant, Settings, resolve
 
 ROOT = Path(__file__).resolve().parents[2]
+NO_STORE = "write sqlite:PATH, or for a database postgresql://USER@HOST/DATABASE"
 
 
 def _refused(**data: object) -> list[tuple[str, str | None]]:
@@ -95,9 +96,13 @@ def test_places_are_resolved() -> None:
 @pytest.mark.parametrize(
     ("data", "message", "fix"),
     [
-        ({"store": "postgresql://u:p@h/d"}, "PostgreSQL stores come in a later version", "write sqlite:PATH"),
-        ({"store": "/x/y.db"}, "is no kind of store", "write sqlite:PATH"),
-        ({"store": "sqlite:"}, "is no kind of store", "write sqlite:PATH"),
+        (
+            {"store": "postgresql://u:p@h/d"},
+            "may hold no password",
+            "put it into a file (mode 0600) and name that in store_password_file",
+        ),
+        ({"store": "/x/y.db"}, "is no kind of store", NO_STORE),
+        ({"store": "sqlite:"}, "is no kind of store", NO_STORE),
         (
             {"key": "hunter2"},
             "does not say where the master key is",
