@@ -1,11 +1,13 @@
 """What every test gets: a clean environment, a watched event loop, a private state directory."""
 
+import asyncio
 import os
 import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from blockbuster import BlockBusterFunction, blockbuster_ctx
@@ -13,6 +15,9 @@ from hypothesis import HealthCheck, settings
 
 from proxy.simulator import ca
 from proxy.simulator.questrade.options import clock
+from proxy.store.postgres import PostgresStore
+from tests.database import Bouncer, Missing, Server
+from tests.database import start as start_postgres
 from tests.wire import ScriptedBroker
 
 # fast: the same examples in each run, so that a red run can be had again; deep: `make soak`.
@@ -58,14 +63,51 @@ def program() -> Callable[[str], str]:
     """`program("curl")` is its path. A test whose program is missing is skipped, except in CI, where it fails."""
 
     def find(name: str) -> str:
-        path = shutil.which(name)
-        if path is not None:
-            return path
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{name} is missing, and CI runs everything")
-        pytest.skip(f"{name} is not on this machine")
+        path = shutil.which(name) or shutil.which(name, path="/usr/sbin")  # not in the PATH of ordinary users
+        return path if path is not None else _missing(f"{name} is not on this machine")
 
     return find
+
+
+def _missing(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{reason}, and CI runs everything")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A running PostgreSQL for all tests of this process. Whoever stops it starts it again.
+
+    A test that needs other settings, or kills the server under load, has `tests.database.start()` make one of its own.
+    """
+    try:
+        server = start_postgres()
+    except Missing as reason:
+        _missing(str(reason))
+    yield server
+    server.stop()
+    server.remove()
+
+
+@pytest.fixture
+async def database(postgres: Server) -> AsyncIterator[str]:
+    """The address of a new database with our tables in it."""
+    if not postgres.running:  # a test before this one failed half-way
+        postgres.start()
+    dsn = postgres.create()
+    await PostgresStore.migrate(dsn)
+    yield dsn
+    await asyncio.to_thread(postgres.drop, dsn)
+
+
+@pytest.fixture
+def bouncer(program: Callable[[str], str], postgres: Server) -> Iterator[Bouncer]:
+    """A PgBouncer in transaction mode, with two server connections a database: `bouncer.through(database)`."""
+    bouncer = Bouncer(program("pgbouncer"), postgres)
+    bouncer.start()
+    yield bouncer
+    bouncer.remove()
 
 
 @pytest.fixture

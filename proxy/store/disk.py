@@ -103,6 +103,9 @@ class MemoryDisk:
         self._turn("replace")
         self._files[target] = self._files.pop(source)
 
+    def identity(self, descriptor: int) -> str:  # noqa: ARG002  there are no copies to tell apart
+        return "memory"
+
     def close(self, descriptor: int) -> None:
         self._open.pop(descriptor, None)
         self._locks = {path: held for path, held in self._locks.items() if held != descriptor}

@@ -6,8 +6,18 @@ time, are numbered, and a write counts as durable only if every sync that could 
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+
+@dataclass(slots=True, eq=False)
+class _Write:
+    """A write that waits for the thread, and what hindered it."""
+
+    work: Callable[[], None]
+    fault: Exception | None = None
 
 
 class GroupSync:
@@ -16,14 +26,27 @@ class GroupSync:
     def __init__(self, sync: Callable[[], None]) -> None:
         self._sync = sync
         self._pool = ThreadPoolExecutor(1, "sync")
+        self._writes: deque[_Write] = deque()
         self._asked = 0  # number of the last sync that was asked for; written by the event loop alone
-        self._asked_for: Future[None] | None = None
+        self._asked_for: asyncio.Future[None] | None = None
         self._begun = self._ended = self._last_failed = 0  # written by the thread alone
         self._reason: OSError | None = None
 
     def mark(self) -> int:
         """Take this before a write: the number of the first sync that may report an error about it."""
         return self._ended + 1
+
+    async def write(self, work: Callable[[], None]) -> None:
+        """Run `work`, which writes, in the thread, right before a sync; return when what it wrote is durable.
+
+        What `work` raises passes, and hinders no other writer; else as `until`, after a cancellation too.
+        """
+        mark, write = self.mark(), _Write(work)
+        # First this, then `until` looks at which sync has begun: that one takes all writes which it finds after that.
+        self._writes.append(write)
+        await self.until(mark)
+        if write.fault is not None:
+            raise write.fault
 
     async def until(self, mark: int) -> None:
         """Return when everything written until now is durable.
@@ -33,8 +56,8 @@ class GroupSync:
         """
         needed = self._begun + 1  # whatever begins from now on covers what was written until now
         if self._asked < needed or self._asked_for is None:
-            self._asked, self._asked_for = needed, self._pool.submit(self._run)
-        await asyncio.shield(asyncio.wrap_future(self._asked_for))
+            self._asked, self._asked_for = needed, asyncio.wrap_future(self._pool.submit(self._run))
+        await asyncio.shield(self._asked_for)
         if self._last_failed >= mark:
             reason = self._reason or OSError("sync failed")
             raise OSError(reason.errno, reason.strerror)
@@ -46,8 +69,17 @@ class GroupSync:
     def _run(self) -> None:
         self._begun = number = self._begun + 1
         try:
+            while self._writes:
+                self._make(self._writes.popleft())
             self._sync()
         except OSError as fault:
             self._reason, self._last_failed = fault, number
         finally:
             self._ended = number
+
+    @staticmethod
+    def _make(write: _Write) -> None:
+        try:
+            write.work()
+        except Exception as fault:  # noqa: BLE001  its own writer gets to know
+            write.fault = fault

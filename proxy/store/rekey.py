@@ -7,7 +7,9 @@
 3. the journal is replaced by one under the new key;
 4. the new key takes the place of the old one, and the old key is deleted from the store.
 
-Up to 2 the old key opens the store, from then on the new one; `unlock` finishes 3 and 4.
+Up to 2 the old key opens the store, from then on the new one; `unlock` finishes 3 and 4. In a store that several
+servers share the old key stays there, sealed, until the next change: each of them has a journal of its own, which is
+put under the new key when that server starts with it.
 """
 
 import asyncio
@@ -50,8 +52,19 @@ async def unlock(store: Store, source: Source, *, reseal: Reseal) -> Sealer:
         await reseal(_old_sealer(match.sealer, row), match.sealer)
     if match.staged:
         await asyncio.to_thread(source.promote)
-    if row is not None:
+    if row is not None and not store.shared:
         await store.swap(_OLD_KEY, expected=row.generation, sealed=None)
+    return match.sealer
+
+
+async def find(store: Store, source: Source) -> Sealer:
+    """The sealer for `store`, with the key of `source`, and nothing is written. Raises what `unlock` raises.
+
+    `StoreError` if the store has no key yet. Of a `rekey` that was interrupted the journal may have another key.
+    """
+    match = await asyncio.to_thread(_match, store, source)
+    if store.key_id is None:
+        raise StoreError(f"{store.location} holds nothing yet")
     return match.sealer
 
 
@@ -60,6 +73,7 @@ async def rekey(store: Store, current: Source, replacement: Source, journal: Cus
 
     With the same `spec` twice the key is made new in its place; otherwise `replacement` is loaded, or made if it is a
     file that is missing, and the operator has to change the setting. `StoreError` if an answer waits in the journal.
+    Other servers that share the store write nothing from then on, and must be started anew with the new key.
     """
     if journal.answered:
         raise StoreError("the journal holds an answer that is not in the store yet; start bearerd once, then try again")
@@ -75,11 +89,15 @@ async def rekey(store: Store, current: Source, replacement: Source, journal: Cus
     def again(row: Row) -> bytes:
         return new.seal(row.name, row.generation, old.unseal(row.name, row.generation, row.sealed))
 
+    before = await store.read(_OLD_KEY)
+    if before is not None:
+        await store.swap(_OLD_KEY, expected=before.generation, sealed=None)
     await store.rewrite(again, new.key_id, Row(_OLD_KEY, 1, left))
     await journal.reseal(new)
     if current.spec == replacement.spec:
         await asyncio.to_thread(replacement.promote)
-    await store.swap(_OLD_KEY, expected=1, sealed=None)
+    if not store.shared:
+        await store.swap(_OLD_KEY, expected=1, sealed=None)
     return new
 
 

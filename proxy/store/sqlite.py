@@ -1,53 +1,63 @@
 """The embedded store: one SQLite file, safe for several processes at once, durable at every commit.
 
-WAL with synchronous=FULL: one sync a commit. All work is done in one thread that owns the connection. A file that is
-not ours, not sound, or newer than this program is refused by name and never written to. Not for network file systems.
+WAL with synchronous=FULL: one sync a commit; swaps that wait for each other share one. All work is done in one thread
+that owns the connection. A file that is not ours, not sound, or newer than this program is refused by name and never
+written to. Not for network file systems.
 """
 
 import asyncio
 import contextlib
-import os
-import secrets
 import sqlite3
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
-from proxy.store import Damaged, Foreign, Held, Lease, Row, StoreError, WrongKey
-from proxy.store.files import check_file, create_private, make_directory, sync_directory
+from proxy.store import (
+    COMMITS,
+    COPYING,
+    RESTORING,
+    About,
+    Changes,
+    Damaged,
+    Held,
+    Lease,
+    Row,
+    StoreError,
+    WrongKey,
+    out_of_use,
+    sqliteschema,
+)
+from proxy.store.sqlitefile import SQLiteFile, reason, rotten
+from proxy.store.sqliteschema import Meta
 
-SCHEMA = 1
-_APPLICATION_ID = 0x62726431  # "brd1": tells our file from any other SQLite database before anything is written
-_BUSY_SECONDS = 10.0
-_SMALL = 16 * 1024 * 1024  # bytes: up to here the whole file is checked when it is opened
-_ROTTEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
-_TABLES = (
-    """
-CREATE TABLE meta (
-  one INTEGER PRIMARY KEY CHECK (one = 1),
-  schema INTEGER NOT NULL,
-  store_id TEXT NOT NULL,
-  key_id TEXT,
-  commits INTEGER NOT NULL
-) STRICT""",
-    """
-CREATE TABLE records (
-  name TEXT PRIMARY KEY,
-  generation INTEGER NOT NULL CHECK (generation > 0),
-  sealed BLOB NOT NULL,
-  previous BLOB  -- the generation before, still sealed: for a diagnosis, never for use
-) STRICT, WITHOUT ROWID""",
+_TOGETHER = 100  # swaps at most in one transaction
+_PAGE = 500  # rows that are sealed again at a time
+_ROW = "SELECT name, generation, sealed FROM records"
+_CHANGED = _ROW + " WHERE commit_number > ? AND commit_number <= ? ORDER BY commit_number"
+_GONE = "SELECT name FROM deletions WHERE commit_number > ? AND commit_number <= ? ORDER BY commit_number"
+_INSERT = "INSERT INTO records (name, generation, commit_number, sealed) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_UPDATE = (
+    "UPDATE records SET generation = generation + 1, commit_number = ?, previous = sealed, sealed = ? "
+    "WHERE name = ? AND generation = ?"
 )
-_SETTINGS = (
-    "synchronous = FULL",
-    "fullfsync = ON",  # macOS
-    "checkpoint_fullfsync = ON",
-    "secure_delete = ON",
-    "trusted_schema = OFF",
-)
+_ALL = "SELECT rowid, name, generation, sealed, previous FROM records WHERE rowid > ? ORDER BY rowid LIMIT ?"
+_RESEAL = "UPDATE records SET commit_number = ?, sealed = ?, previous = ? WHERE rowid = ?"
 
 T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class _Swap:
+    """A swap that waits for the worker, and what became of it."""
+
+    name: str
+    expected: int
+    sealed: bytes | None
+    moved: int | None = None
+    fault: Exception | None = None
 
 
 class SQLiteStore:
@@ -59,46 +69,60 @@ class SQLiteStore:
         self.location = str(path)
         self.store_id = ""
         self.key_id: str | None = None
+        self.state = ""
+        self.shared = False
+        self.place = ""
+        self._file = SQLiteFile(path)
         self._worker = ThreadPoolExecutor(1, "sqlite")
-        self._connection: sqlite3.Connection | None = None
-        self._identity = (0, 0)
+        self._swaps: deque[_Swap] = deque()
         self._closed = False
 
     @classmethod
-    async def open(cls, path: Path, *, journal: Path | None = None) -> Self:
+    async def open(cls, path: Path, *, journal: Path | None = None, any_state: bool = False) -> Self:
         """Open the store at `path`, or make it and its directory (0600 in 0700).
 
         With the path of the custody journal given, nothing is made beside one: a missing or empty store is `Damaged`
         then. Also `UnsafeFile`, `Foreign`, and `StoreError` if the disk fails or another process holds on too long.
+        `OutOfUse` if it must not be served, unless `any_state`.
         """
         store = cls(path)
         try:
-            await store._run(lambda: store._open(journal))
+            await store._run(lambda: store._open(journal, any_state=any_state))
         except BaseException:
             await store.close()
             raise
         return store
 
     async def read(self, name: str) -> Row | None:
-        sql = "SELECT name, generation, sealed FROM records WHERE name = ?"
-        rows = await self._run(lambda: self._rows(sql, name))
+        rows = await self._run(lambda: self._file.rows(f"{_ROW} WHERE name = ?", name))
         return rows[0] if rows else None
 
-    async def read_all(self, prefix: str) -> list[Row]:
+    async def read_all(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[Row]:
         # A range, unlike LIKE, uses the index and knows no wildcards.
-        sql = "SELECT name, generation, sealed FROM records WHERE name >= ? AND name < ? ORDER BY name"
-        return await self._run(lambda: self._rows(sql, prefix, prefix + "\U0010ffff"))
+        start, least = (">", after) if after and after >= prefix else (">=", prefix)
+        sql = f"{_ROW} WHERE name {start} ? AND name < ? ORDER BY name LIMIT ?"
+        most = -1 if limit is None else limit
+        return await self._run(lambda: self._file.rows(sql, least, prefix + "\U0010ffff", most))
 
     async def swap(self, name: str, *, expected: int, sealed: bytes | None) -> int | None:
-        return await self._run(lambda: self._commit(lambda: self._swap(name, expected, sealed)))
+        swap = _Swap(name, expected, sealed)
+        self._swaps.append(swap)
+        try:
+            await self._run(self._swap_together)
+        finally:
+            with contextlib.suppress(ValueError):  # cancelled: it must not get in with a later one
+                self._swaps.remove(swap)
+        if swap.fault is not None:
+            raise self._named(swap.fault) from None
+        return swap.moved
 
     async def rewrite(self, reseal: Callable[[Row], bytes], key_id: str, extra: Row | None = None) -> int:
-        count = await self._run(lambda: self._commit(lambda: self._rewrite(reseal, key_id, extra)))
+        count = await self._run(lambda: self._commit(lambda meta: self._rewrite(meta, reseal, extra), key_id))
         self.key_id = key_id
         return count or 0
 
     async def adopt_key(self, key_id: str) -> None:
-        await self._run(lambda: self._commit(lambda: self._adopt_key(key_id)))
+        await self._run(lambda: self._commit(lambda meta: self._adopt_key(meta, key_id), key_id))
         self.key_id = key_id
 
     async def lease(self, name: str, holder: str, ttl: float) -> Lease | Held:  # noqa: ARG002  the journal's lock is it
@@ -107,13 +131,46 @@ class SQLiteStore:
     async def release(self, lease: Lease) -> None:
         pass
 
+    async def mark(self, lease: Lease, *, expected: int, seconds: float) -> bool:  # noqa: ARG002  nobody else spends
+        return await self._run(lambda: self._is_at(lease.name, expected))
+
+    async def unmark(self, lease: Lease) -> None:
+        pass
+
     async def changes(self) -> int:
         return await self._run(self._commits)
+
+    async def changed(self, since: int) -> Changes:
+        return await self._run(lambda: self._changed(since))
+
+    async def about(self) -> About:
+        return await self._run(lambda: sqliteschema.about(self._file.connection, self.location))
+
+    async def fill(self, *, store_id: str, key_id: str, commits: int, state: str) -> bool:
+        beginning = Meta(sqliteschema.SCHEMA, store_id, key_id, commits, state)
+        filled = await self._run(
+            lambda: self._file.change(lambda meta: sqliteschema.fill(self._file.connection, meta, beginning))
+        )
+        if filled:
+            self.store_id, self.key_id, self.state = store_id, key_id, state
+        return bool(filled)
+
+    async def load(self, rows: Iterable[Row], gone: Iterable[str] = ()) -> None:
+        await self._run(lambda: self._file.change(lambda meta: self._load(meta, rows, gone)))
+
+    async def turn(self, expected: str, state: str) -> bool:
+        def go(meta: Meta) -> tuple[Meta, bool] | None:
+            return (replace(meta, state=state), True) if meta.state == expected else None
+
+        turned = await self._run(lambda: self._file.change(go))
+        if turned:
+            self.state = state
+        return bool(turned)
 
     async def close(self) -> None:
         if not self._closed:
             self._closed = True
-            await asyncio.get_running_loop().run_in_executor(self._worker, self._close)
+            await asyncio.get_running_loop().run_in_executor(self._worker, self._file.close)
             self._worker.shutdown(wait=False)
 
     async def _run(self, work: Callable[[], T]) -> T:
@@ -121,171 +178,137 @@ class SQLiteStore:
             raise StoreError(f"{self.path}: the store is closed")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._worker, work)
-        except OSError as fault:
-            raise StoreError(f"{self.path}: {fault.strerror}") from None
-        except sqlite3.Error as fault:
-            code = getattr(fault, "sqlite_errorcode", 0) & 0xFF
-            raise (Damaged if code in _ROTTEN else StoreError)(f"{self.path}: {fault}") from None
+        except (OSError, sqlite3.Error, UnicodeDecodeError) as fault:
+            raise self._named(fault) from None
 
-    # -- in the worker thread: opening --------------------------------------------------------------------------------
+    def _named(self, fault: Exception) -> Exception:
+        """Faults of disk and database as our own, with the name of the file."""
+        match fault:
+            case OSError():
+                return StoreError(f"{self.path}: {fault.strerror}")
+            case sqlite3.Error():
+                return (Damaged if rotten(fault) else StoreError)(f"{self.path}: {reason(fault)}")
+            case UnicodeDecodeError():  # SQLite quotes what it found in its own message
+                return Damaged(f"{self.path}: {reason(fault)}")
+            case _:
+                return fault
 
-    def _open(self, journal: Path | None) -> None:
-        make_directory(self.path.parent)
-        self._check_files(journal)
-        self._connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
-        # Nothing is written before the file is known to be ours, or to have nothing in it.
-        (application,) = self._one("PRAGMA application_id")
-        (tables,) = self._one("SELECT count(*) FROM sqlite_master")
-        if application == 0 and tables == 0:
-            self._create(journal)
-        elif application != _APPLICATION_ID:
-            raise Foreign(f"{self.path} is the database of another program")
-        self._read_meta()
-        self._check_contents()
-        self._settle()
+    # -- in the worker thread -----------------------------------------------------------------------------------------
 
-    def _check_files(self, journal: Path | None) -> None:
-        # By name, not by descriptor: closing one would drop the locks that SQLite holds for this process. The
-        # directory is ours alone, so nobody can change the file in between.
-        for suffix in ("-wal", "-shm", "-journal"):
-            beside = self.path.with_name(self.path.name + suffix)
-            with contextlib.suppress(FileNotFoundError):
-                check_file(beside, beside.lstat())
-        try:
-            check_file(self.path, self.path.lstat())
-        except FileNotFoundError:
-            self._refuse_to_start_empty(journal)
-            with contextlib.suppress(FileExistsError):
-                os.close(create_private(self.path))
+    def _open(self, journal: Path | None, *, any_state: bool) -> None:
+        self._file.open(journal)
+        meta = self._file.meta()
+        self.store_id, self.key_id, self.state = meta.store_id, meta.key_id, meta.state
+        self.place = self._file.place
+        if self.state and not any_state:
+            raise out_of_use(self.location, self.state)
 
-    def _refuse_to_start_empty(self, journal: Path | None) -> None:
-        if journal is not None and journal.exists():
-            raise Damaged(
-                f"{self.path} is missing or empty, but its journal {journal} is there: bring the store back, or move "
-                "the journal away and log in again"
-            )
-
-    def _create(self, journal: Path | None) -> None:
-        self._execute("PRAGMA synchronous = EXTRA")  # still a rollback journal: its directory needs a sync, too
-        self._execute("BEGIN EXCLUSIVE")
-        (tables,) = self._one("SELECT count(*) FROM sqlite_master")
-        if tables == 0:  # else another process made it while we waited
-            self._refuse_to_start_empty(journal)
-            for statement in _TABLES:
-                self._execute(statement)
-            values = (SCHEMA, secrets.token_hex(16))
-            self._execute("INSERT INTO meta (one, schema, store_id, commits) VALUES (1, ?, ?, 0)", *values)
-            self._execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        self._execute("COMMIT")
-        sync_directory(self.path.parent)
-
-    def _read_meta(self) -> None:
-        try:
-            schema, self.store_id, self.key_id = self._one("SELECT schema, store_id, key_id FROM meta")
-        except sqlite3.OperationalError as fault:
-            if fault.sqlite_errorcode != sqlite3.SQLITE_ERROR:
-                raise
-            raise Damaged(f"{self.path}: {fault}") from None
-        if schema != SCHEMA:
-            raise Foreign(f"{self.path} was written by a newer bearerd (schema {schema}; this one knows {SCHEMA})")
-
-    def _check_contents(self) -> None:
-        if self.path.stat().st_size <= _SMALL:
-            (verdict,) = self._one("PRAGMA quick_check(1)")
-            if verdict != "ok":
-                raise Damaged(f"{self.path}: {verdict}")
-
-    def _settle(self) -> None:
-        (mode,) = self._one("PRAGMA journal_mode = WAL")
-        if mode != "wal":
-            raise StoreError(f"{self.path}: SQLite cannot use a write-ahead log here (it says {mode!r})")
-        for setting in _SETTINGS:
-            self._execute(f"PRAGMA {setting}")
-        self._identity = self._file_identity()
-
-    # -- in the worker thread: working --------------------------------------------------------------------------------
-
-    def _execute(self, sql: str, *values: object) -> sqlite3.Cursor:
-        if self._connection is None:
-            raise StoreError(f"{self.path}: the store is closed")
-        return self._connection.execute(sql, values)
-
-    def _one(self, sql: str, *values: object) -> tuple[Any, ...]:
-        row: tuple[Any, ...] | None = self._execute(sql, *values).fetchone()
-        if row is None:
-            raise Damaged(f"{self.path}: a row is missing that every store has")
-        return row
-
-    def _rows(self, sql: str, *values: object) -> list[Row]:
-        return [Row(*row) for row in self._execute(sql, *values)]
+    def _is_at(self, name: str, generation: int) -> bool:
+        self._check_standing(self._file.meta())
+        return [generation] == [row.generation for row in self._file.rows(f"{_ROW} WHERE name = ?", name)]
 
     def _commits(self) -> int:
-        return int(self._one("SELECT commits FROM meta")[0])
+        self._file.check_identity()  # what is asked all the time is to tell that, too
+        return self._file.meta().commits
 
-    def _file_identity(self) -> tuple[int, int]:
-        status = self.path.stat()
-        return status.st_dev, status.st_ino
-
-    def _commit(self, work: Callable[[], T | None]) -> T | None:
-        """Run `work` in a transaction that raises the commit number. If it answers None, nothing is written."""
-        # SQLite would go on writing to a file that was deleted or replaced, and every commit would be lost.
+    def _changed(self, since: int) -> Changes:
+        self._file.execute("BEGIN")  # all of it as it is at one moment
         try:
-            unchanged = self._file_identity() == self._identity
-        except FileNotFoundError:
-            unchanged = False
-        if not unchanged:
-            raise StoreError(f"{self.path} was deleted or replaced while it was open; restart bearerd")
-        self._execute("BEGIN IMMEDIATE")
-        try:
-            result = work()
-            if result is not None:
-                self._execute("UPDATE meta SET commits = commits + 1")
-                self._execute("COMMIT")
+            end = min(self._file.meta().commits, since + COMMITS)
+            rows = self._file.rows(_CHANGED, since, end)
+            gone = [name for (name,) in self._file.execute(_GONE, since, end)]
         finally:
-            if self._connection is not None and self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-        return result
+            self._file.execute("COMMIT")
+        return Changes(end, rows, gone)
 
-    def _swap(self, name: str, expected: int, sealed: bytes | None) -> int | None:
-        (key_id,) = self._one("SELECT key_id FROM meta")
-        if key_id != self.key_id:
+    def _commit(self, work: Callable[[Meta], T | None], key_id: str | None = None) -> T | None:
+        """Run `work` in a transaction that raises the commit number, and sets `key_id` if there is one.
+
+        `work` gets the head with the new number. If it answers None, nothing is written.
+        """
+
+        def next_commit(before: Meta) -> tuple[Meta, T] | None:
+            self._check_state(before)
+            meta = replace(before, commits=before.commits + 1)
+            result = work(meta)
+            return None if result is None else (replace(meta, key_id=key_id or meta.key_id), result)
+
+        return self._file.change(next_commit)
+
+    def _check_state(self, meta: Meta) -> None:
+        if meta.state != self.state:
+            raise StoreError(f"{self.path} was put out of use meanwhile; restart bearerd")
+
+    def _check_standing(self, meta: Meta) -> None:
+        """The store must be as this handle knows it."""
+        self._check_state(meta)
+        if meta.key_id != self.key_id:
             raise StoreError(f"{self.path} was sealed with a new master key meanwhile; restart bearerd")
-        if sealed is None:
-            cursor = self._execute("DELETE FROM records WHERE name = ? AND generation = ?", name, expected)
+
+    def _swap_together(self) -> None:
+        """Make the swaps that wait, in one transaction: a commit each, one sync for all.
+
+        Every swap has asked for this, so the first to get here finds them all, and those after it nothing to do.
+        """
+        swaps: list[_Swap] = []
+        with contextlib.suppress(IndexError):
+            while len(swaps) < _TOGETHER:
+                swaps.append(self._swaps.popleft())
+
+        def work(meta: Meta) -> tuple[Meta, bool] | None:
+            self._check_standing(meta)
+            before = meta.commits
+            for swap in swaps:
+                swap.moved = self._swap(meta.commits + 1, swap)
+                if swap.moved is not None:
+                    meta = replace(meta, commits=meta.commits + 1)
+            return (meta, True) if meta.commits > before else None
+
+        try:
+            if swaps:
+                self._file.change(work)
+        except Exception as fault:  # noqa: BLE001  each of them gets to know
+            for swap in swaps:
+                swap.fault = fault
+
+    def _swap(self, number: int, swap: _Swap) -> int | None:
+        name, expected = swap.name, swap.expected
+        if swap.sealed is None:
+            cursor = self._file.execute("DELETE FROM records WHERE name = ? AND generation = ?", name, expected)
+            if cursor.rowcount == 1:
+                self._file.execute("INSERT OR REPLACE INTO deletions VALUES (?, ?)", name, number)
         elif expected == 0:
-            insert = "INSERT INTO records (name, generation, sealed) VALUES (?, 1, ?) ON CONFLICT DO NOTHING"
-            cursor = self._execute(insert, name, sealed)
+            cursor = self._insert(Row(name, 1, swap.sealed), number)
         else:
-            update = (
-                "UPDATE records SET generation = generation + 1, previous = sealed, sealed = ? "
-                "WHERE name = ? AND generation = ?"
-            )
-            cursor = self._execute(update, sealed, name, expected)
+            cursor = self._file.execute(_UPDATE, number, swap.sealed, name, expected)
         return expected + 1 if cursor.rowcount == 1 else None
 
-    def _rewrite(self, reseal: Callable[[Row], bytes], key_id: str, extra: Row | None) -> int:
-        rows = self._execute("SELECT name, generation, sealed, previous FROM records").fetchall()
-        for name, generation, sealed, previous in rows:
-            renewed = reseal(Row(name, generation, sealed))
-            older = None if previous is None else reseal(Row(name, generation - 1, previous))
-            self._execute("UPDATE records SET sealed = ?, previous = ? WHERE name = ?", renewed, older, name)
-        if extra is not None:
-            insert = "INSERT INTO records (name, generation, sealed) VALUES (?, ?, ?)"
-            self._execute(insert, extra.name, extra.generation, extra.sealed)
-        self._execute("UPDATE meta SET key_id = ?", key_id)
-        return len(rows)
+    def _insert(self, row: Row, number: int) -> sqlite3.Cursor:
+        cursor = self._file.execute(_INSERT, row.name, row.generation, number, row.sealed)
+        if cursor.rowcount == 1:
+            self._file.execute("DELETE FROM deletions WHERE name = ?", row.name)
+        return cursor
 
-    def _adopt_key(self, key_id: str) -> bool | None:
-        (present,) = self._one("SELECT key_id FROM meta")
-        if present is None:
-            self._execute("UPDATE meta SET key_id = ?", key_id)
-            return True
-        if present != key_id:
-            raise WrongKey(f"{self.path}: sealed with the key {present}; the key at hand is {key_id}")
-        return None
+    def _rewrite(self, meta: Meta, reseal: Callable[[Row], bytes], extra: Row | None) -> int:
+        self._check_standing(meta)
+        count = last = 0
+        while rows := self._file.execute(_ALL, last, _PAGE).fetchall():
+            for last, name, generation, sealed, previous in rows:
+                renewed = reseal(Row(name, generation, sealed))
+                older = None if previous is None else reseal(Row(name, generation - 1, previous))
+                self._file.execute(_RESEAL, meta.commits, renewed, older, last)
+            count += len(rows)
+        if extra is not None and self._insert(extra, meta.commits).rowcount != 1:
+            raise StoreError(f"{self.path}: there is a record {extra.name!r} already")
+        return count
 
-    def _close(self) -> None:
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            with contextlib.suppress(sqlite3.Error):
-                connection.close()
+    def _load(self, meta: Meta, rows: Iterable[Row], gone: Iterable[str]) -> tuple[Meta, bool]:
+        if meta.state not in (RESTORING, COPYING) or meta.state != self.state:
+            raise StoreError(f"{self.path} is not being filled")
+        sqliteschema.load(self._file.connection, meta, rows, gone)
+        return meta, True
+
+    def _adopt_key(self, meta: Meta, key_id: str) -> bool | None:
+        if meta.key_id not in (None, key_id):
+            raise WrongKey(f"{self.path}: sealed with the key {meta.key_id}; the key at hand is {key_id}")
+        return True if meta.key_id is None else None

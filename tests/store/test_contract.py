@@ -1,20 +1,10 @@
-"""What every store does, run against each of them."""
+"""What every store does, run against each of them. Leases and marks of shared ones: `test_contract_shared.py`."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
+import asyncio
 
 import pytest
 
-from proxy.store import Held, Lease, Row, Store, StoreError, StoreLocked, WrongKey
-from proxy.store.memory import MemoryStore
-from proxy.store.sqlite import SQLiteStore
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    made: Store = MemoryStore() if request.param == "memory" else await SQLiteStore.open(tmp_path / "s" / "store.db")
-    yield made
-    await made.close()
+from proxy.store import COMMITS, Changes, Held, Lease, Row, Store, StoreError, StoreLocked, WrongKey, pages
 
 
 async def test_a_written_row_is_read_back(store: Store) -> None:
@@ -114,23 +104,183 @@ async def test_a_rewrite_that_fails_changes_nothing(store: Store) -> None:
 
 
 async def test_a_key_is_adopted_once(store: Store) -> None:
-    """A store takes the first key, the same one again, and no other."""
+    """A store takes the first key, which is a commit, the same one again, which is none, and no other."""
     assert store.key_id is None
     await store.adopt_key("k1")
+    assert 1 == await store.changes()
     await store.adopt_key("k1")
+    assert 1 == await store.changes()
 
     with pytest.raises(WrongKey, match="k1"):
         await store.adopt_key("k2")
     assert "k1" == store.key_id
 
 
-async def test_a_lease_is_granted_to_the_only_process(store: Store) -> None:
-    """Embedded stores grant every lease: the lock of the journal keeps others away."""
-    lease = await store.lease("grant/a", "me", 60)
+async def test_another_handle_sees_what_was_committed(pair: tuple[Store, Store]) -> None:
+    """Rows and numbers are those of the store, not of the handle that asks."""
+    ours, theirs = pair
+    await ours.swap("grant/a", expected=0, sealed=b"one")
 
-    assert Lease("grant/a", "me") == lease
-    assert not isinstance(lease, Held)
+    assert Row("grant/a", 1, b"one") == await theirs.read("grant/a")
+    assert 2 == await theirs.swap("grant/a", expected=1, sealed=b"two")
+    assert await ours.swap("grant/a", expected=1, sealed=b"late") is None
+    assert 2 == await ours.changes()
+    assert (ours.store_id, ours.shared, ours.place) == (theirs.store_id, theirs.shared, theirs.place)
+    assert ours.place
+
+
+async def test_a_new_key_of_another_handle_stops_our_writes(pair: tuple[Store, Store]) -> None:
+    """A value that is sealed with the old key must not get in after the key was changed, and no token be spent."""
+    ours, theirs = pair
+    await ours.swap("grant/a", expected=0, sealed=b"1")
+    lease = await ours.lease("grant/a", "me", 60)
+    assert isinstance(lease, Lease)
+    await theirs.rewrite(lambda row: row.sealed, "new")
+
+    for call in (
+        ours.swap("grant/a", expected=1, sealed=b"2"),
+        ours.rewrite(lambda row: row.sealed, "newer"),
+        ours.mark(lease, expected=1, seconds=30),
+    ):
+        with pytest.raises(StoreError, match="new master key"):
+            await call
+    assert [Row("grant/a", 1, b"1")] == await theirs.read_all("")
+
+
+async def test_of_two_swaps_at_once_one_gets_in(pair: tuple[Store, Store]) -> None:
+    """Ten writers that have read the same generation: one moves it."""
+    await pair[0].swap("grant/a", expected=0, sealed=b"one")
+    calls = [pair[turn % 2].swap("grant/a", expected=1, sealed=b"%d" % turn) for turn in range(10)]
+
+    assert [2] == [moved for moved in await asyncio.gather(*calls) if moved is not None]
+    assert 2 == await pair[0].changes()
+
+
+async def test_rows_come_page_by_page(store: Store) -> None:
+    """Each page starts after the last name of the one before; a name that is the prefix itself is in the first."""
+    names = ["grant/", "grant/a", "grant/b", "grant/c", "grant/c/1", "grant/é", "other"]
+    for name in reversed(names):
+        await store.swap(name, expected=0, sealed=b"1")
+
+    found = [[row.name for row in rows] async for rows in pages(store, "grant/", 2)]
+    assert [["grant/", "grant/a"], ["grant/b", "grant/c"], ["grant/c/1", "grant/é"]] == found
+    assert [] == await store.read_all("grant/", limit=0)
+    assert ["grant/é"] == [row.name for row in await store.read_all("grant/", after="grant/d")]
+    assert 6 == len(await store.read_all("grant/", after="a"))
+    assert [] == await store.read_all("grant/", after="other")
+
+
+async def test_changes_name_rows_and_deletions_after_a_number(store: Store) -> None:
+    """A row is there as it is now, once; one that is gone by its name; what was there before is not."""
+    await store.swap("old", expected=0, sealed=b"1")
+    since = await store.changes()
+    for generation, value in enumerate((b"1", b"2", b"3")):
+        await store.swap("a", expected=generation, sealed=value)
+    await store.swap("b", expected=0, sealed=b"1")
+    await store.swap("b", expected=1, sealed=None)
+
+    assert Changes(since + 5, [Row("a", 3, b"3")], ["b"]) == await store.changed(since)
+    assert Changes(since + 5, [], ["b"]) == await store.changed(since + 4)
+    assert Changes(since + 5, [], []) == await store.changed(since + 5)
+    assert {"old", "a"} == {row.name for row in (await store.changed(0)).rows}
+
+
+async def test_a_name_that_comes_back_is_no_longer_gone(store: Store) -> None:
+    """It counts from 1 again, and a watcher that saw neither change is told of the row alone."""
+    await store.swap("b", expected=0, sealed=b"1")
+    await store.swap("b", expected=1, sealed=None)
+    await store.swap("b", expected=0, sealed=b"new")
+
+    assert Changes(3, [Row("b", 1, b"new")], []) == await store.changed(0)
+    await store.swap("b", expected=1, sealed=None)
+    assert Changes(4, [], ["b"]) == await store.changed(3)
+
+
+async def test_changes_ahead_of_the_store_are_none(store: Store) -> None:
+    """Whoever has seen more than the store has learns its number: it was set back."""
+    await store.swap("a", expected=0, sealed=b"1")
+
+    assert Changes(1, [], []) == await store.changed(7)
+
+
+async def test_leases_and_missed_swaps_are_no_changes(store: Store) -> None:
+    """Only what was written is told, and marks say nothing that lasts."""
+    await store.swap("grant/a", expected=0, sealed=b"1")
+    since = await store.changes()
+    lease = await store.lease("grant/a", "me", 60)
+    assert isinstance(lease, Lease)
+    assert await store.mark(lease, expected=1, seconds=30)
+    await store.swap("grant/a", expected=5, sealed=b"2")
+    await store.unmark(lease)
     await store.release(lease)
+
+    assert Changes(since, [], []) == await store.changed(since)
+
+
+async def test_a_rewrite_changes_every_row(store: Store) -> None:
+    """All of them have new values, and the extra one is there: one commit."""
+    await store.swap("a", expected=0, sealed=b"1")
+    await store.swap("x", expected=0, sealed=b"1")
+    await store.swap("x", expected=1, sealed=None)
+    since = await store.changes()
+    await store.rewrite(lambda row: row.sealed + b"!", "new", Row("x", 1, b"x"))
+
+    changed = await store.changed(since)
+    assert (since + 1, []) == (changed.number, changed.gone)
+    assert {Row("a", 1, b"1!"), Row("x", 1, b"x")} == set(changed.rows)
+
+
+async def test_a_rewrite_keeps_the_row_that_its_extra_one_would_replace(store: Store) -> None:
+    """A left-over of an earlier rewrite is not lost: nothing is written."""
+    await store.swap("x", expected=0, sealed=b"1")
+
+    with pytest.raises(StoreError, match="'x'"):
+        await store.rewrite(lambda row: row.sealed + b"!", "new", Row("x", 1, b"x"))
+    assert ([Row("x", 1, b"1")], 1) == (await store.read_all(""), await store.changes())
+
+
+async def test_a_long_absence_is_caught_up_in_steps(store: Store) -> None:
+    """At most 1,000 commits an answer; taken one after the other they lead to the present, and miss nothing."""
+    present: dict[str, bytes] = {}
+    for number in range(COMMITS + 50):
+        name, value = f"n{number % 400:03d}", b"%d" % number
+        generation = number // 400
+        await store.swap(name, expected=generation, sealed=value)
+        present[name] = value
+    await store.swap("n399", expected=2, sealed=None)
+    del present["n399"]
+
+    first = await store.changed(0)
+    assert COMMITS == first.number
+    seen = {row.name: row.sealed for row in first.rows}
+    second = await store.changed(first.number)
+    assert COMMITS + 51 == second.number == await store.changes()
+    seen |= {row.name: row.sealed for row in second.rows}
+    assert (present, ["n399"]) == (seen, second.gone)
+    assert Changes(second.number, [], []) == await store.changed(second.number)
+
+
+async def test_a_lease_is_granted_to_the_only_process(alone: Store) -> None:
+    """Embedded stores grant every lease: the lock of the journal keeps others away."""
+    assert not alone.shared
+    for holder in ("me", "you"):
+        lease = await alone.lease("grant/a", holder, 60)
+        assert Lease("grant/a", holder) == lease
+        assert not isinstance(lease, Held)
+        await alone.release(lease)
+
+
+async def test_a_mark_of_the_only_process_compares_the_generation(alone: Store) -> None:
+    """Nothing is noted in the row, and nobody else can be spending."""
+    lease = Lease("grant/a", "me")
+    assert not await alone.mark(lease, expected=1, seconds=30)
+    await alone.swap("grant/a", expected=0, sealed=b"one")
+
+    assert await alone.mark(lease, expected=1, seconds=30)
+    assert await alone.mark(Lease("grant/a", "you"), expected=1, seconds=30)
+    assert not await alone.mark(lease, expected=2, seconds=30)
+    await alone.unmark(lease)
+    assert Row("grant/a", 1, b"one") == await alone.read("grant/a")
 
 
 async def test_sealed_bytes_stay_out_of_repr(store: Store) -> None:

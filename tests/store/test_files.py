@@ -5,6 +5,7 @@ import os
 import resource
 import socket
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from proxy.store.files import (
     check_directory,
     check_file,
     create_private,
+    machine,
     make_directory,
     open_private,
     read_private,
@@ -265,3 +267,45 @@ def test_a_disk_that_takes_nothing_is_an_error() -> None:
     with pytest.raises(OSError, match="Input/output") as caught:
         write_all(disk, file, b"x", 0)
     assert errno.EIO == caught.value.errno
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The root of a machine with an id."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
+    return tmp_path
+
+
+def test_a_machine_has_a_name_that_does_not_tell_its_id(root: Path) -> None:
+    """The same one each time, and another for another machine."""
+    name = machine(root)
+    assert (16, name) == (len(name), machine(root))
+    assert name not in (root / "etc/machine-id").read_text()
+
+    (root / "etc/machine-id").write_text("f" * 32)
+    assert name != machine(root)
+
+
+@pytest.mark.parametrize("mark", [".dockerenv", "run/.containerenv"])
+def test_a_container_has_no_name_that_lasts(root: Path, mark: str) -> None:
+    """The next one on the same volume would be taken for another machine."""
+    (root / mark).parent.mkdir(exist_ok=True)
+    (root / mark).touch()
+    assert "" == machine(root)
+
+
+def test_a_machine_without_an_id_has_no_name(root: Path) -> None:
+    """An empty file or none, as in images."""
+    (root / "etc/machine-id").write_text("\n")
+    assert "" == machine(root)
+    (root / "etc/machine-id").unlink()
+    assert "" == machine(root)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it needs a second file system that is always there")
+def test_an_id_that_was_made_for_one_boot_does_not_count(root: Path) -> None:
+    """It lies on another file system, as systemd puts it where nothing can be written."""
+    (root / "etc/machine-id").unlink()
+    (root / "etc/machine-id").symlink_to("/proc/sys/kernel/random/boot_id")
+    assert "" == machine(root)

@@ -1,6 +1,7 @@
 """One sync for many waiters, and no false "durable"."""
 
 import asyncio
+import contextlib
 import errno
 import threading
 import time
@@ -116,3 +117,66 @@ async def test_cancelling_a_waiter_leaves_the_sync_to_the_others(group: GroupSyn
     await other
 
     assert device.count <= 2
+
+
+async def together(group: GroupSync, device: Device, works: list[Callable[[], None]]) -> list[int | None]:
+    """Give the group these writes while its first sync runs, so that they share the second; what errors they got."""
+    device.go.clear()
+    first = asyncio.gather(group.until(group.mark()))
+    await reached(device.started.is_set)
+    rest = asyncio.gather(*(group.write(work) for work in works), return_exceptions=True)
+    await asyncio.sleep(0.01)
+    assert not rest.done()
+    device.go.set()
+    with contextlib.suppress(OSError):  # a sync that fails before it has looked is told to it, too
+        await first
+    results = await rest
+    assert 2 == device.count
+    return [getattr(result, "errno", None) for result in results]
+
+
+async def test_writes_are_made_right_before_the_sync_that_they_share(group: GroupSync, device: Device) -> None:
+    """None waits for a sync that began before it was made, and none is made after its sync."""
+    counts: list[int] = []  # how many syncs had begun at each write
+
+    def work() -> None:
+        counts.append(device.count)
+
+    assert [None] * 64 == await together(group, device, [work] * 64)
+    assert [1] * 64 == counts
+
+
+async def test_a_write_that_fails_hinders_no_other(group: GroupSync, device: Device) -> None:
+    """Its own writer gets the error as it is."""
+
+    def fail() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    done: list[int] = []
+    works = [lambda: done.append(1), fail, lambda: done.append(3)]
+    assert [None, errno.ENOSPC, None] == await together(group, device, works)
+    assert [1, 3] == done
+
+
+async def test_no_write_is_durable_if_its_sync_failed(group: GroupSync, device: Device) -> None:
+    """Every writer of that sync is told; those after it are not."""
+    device.failing = {2}
+    assert [errno.EIO] * 3 == await together(group, device, [lambda: None] * 3)
+    await group.write(lambda: None)
+
+
+async def test_a_write_whose_writer_leaves_is_made_all_the_same(group: GroupSync, device: Device) -> None:
+    """Cancelling the wait neither takes it back nor disturbs the sync."""
+    done: list[int] = []
+    device.go.clear()
+    first = asyncio.gather(group.until(group.mark()))
+    await reached(device.started.is_set)
+    leaving = asyncio.gather(group.write(lambda: done.append(1)))
+    staying = asyncio.gather(group.write(lambda: done.append(2)))
+    await asyncio.sleep(0.01)
+    leaving.cancel()
+    device.go.set()
+    await first
+    await staying
+
+    assert [1, 2] == done

@@ -305,3 +305,23 @@ async def test_a_kill_at_any_point_leaves_a_store_that_opens(state_dir: Path, po
     await store.close()
     assert (point in POINTS[:4]) == (old.key_id == sealer.key_id)
     assert (point == "after stage" or point in POINTS[2:4]) == (state_dir / "k.new").exists()
+
+
+async def test_a_peers_journal_is_put_under_the_new_key_when_it_starts(state_dir: Path) -> None:
+    """Of two servers that share a store one changes the key; the other's answer is still there afterwards."""
+    store, source = MemoryStore(shared=True), Source("file:k", state_dir)
+    await made(source)
+    mine, theirs = MemoryDisk(), MemoryDisk()
+    sealer = await unlock(store, source, reseal=on_disk(mine))
+    peer = await Journal.open(JOURNAL, sealer, files=theirs)
+    peer.keep(await peer.begin(INTENT), 200, "application/json", b"{}")
+    await peer.close()
+    for _ in range(2):  # the second change finds the key of the first one in the store
+        journal = await Journal.open(JOURNAL, sealer, files=mine)
+        await rekey(store, source, source, journal)
+        await journal.close()
+        sealer = await unlock(store, source, reseal=on_disk(theirs))
+
+    found = await Journal.open(JOURNAL, sealer, files=theirs)
+    assert [INTENT] == [item.intent for item in found.found()]
+    await found.close()

@@ -1,4 +1,4 @@
-"""The embedded store: its file, its neighbours in other processes, and what it refuses to open."""
+"""The embedded store, where it is more than its contract: its files, and its neighbours in other processes."""
 # ruff: noqa: ASYNC240  the test's own file calls may block; the product's are watched by blockbuster
 
 import asyncio
@@ -6,17 +6,17 @@ import os
 import signal
 import sqlite3
 import stat
-import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from proxy.store import Damaged, Foreign, Row, StoreError, UnsafeFile
-from proxy.store.sealing import Sealer
+from proxy.store import Row, StoreError
+from proxy.store.files import create_private
 from proxy.store.sqlite import SQLiteStore
-from proxy.store.vault import Vault
+from tests.store.sqlitefiles import closed_store
 
 
 @pytest.fixture
@@ -29,36 +29,6 @@ async def store(path: Path) -> AsyncIterator[SQLiteStore]:
     made = await SQLiteStore.open(path)
     yield made
     await made.close()
-
-
-async def alter(path: Path, *statements: str) -> None:
-    """Change the closed store behind its back."""
-
-    def work() -> None:
-        connection = sqlite3.connect(path)
-        for statement in statements:
-            connection.execute(statement)
-        connection.commit()
-        connection.close()
-
-    await asyncio.to_thread(work)
-
-
-async def closed_store(path: Path) -> bytes:
-    """Make a store with one row, close it, and return the bytes of its file."""
-    store = await SQLiteStore.open(path)
-    await store.swap("grant/a", expected=0, sealed=b"one" * 3000)
-    await store.close()
-    return path.read_bytes()
-
-
-async def refused(path: Path, kind: type[StoreError], reason: str) -> None:
-    """Opening fails, names the file, gives the reason, and leaves every byte as it was."""
-    before = path.read_bytes()
-    with pytest.raises(kind, match=reason) as caught:
-        await SQLiteStore.open(path)
-    assert str(path) in str(caught.value)
-    assert before == path.read_bytes()
 
 
 async def test_a_store_remembers_itself(path: Path) -> None:
@@ -98,16 +68,6 @@ async def test_every_file_is_private_under_any_umask(path: Path) -> None:
     assert 0o700 == stat.S_IMODE(path.parent.stat().st_mode)
 
 
-async def test_commits_are_synced(store: SQLiteStore) -> None:
-    """WAL with synchronous=FULL, and overwritten secrets are not left in free pages."""
-    settings = [
-        (await store._run(lambda name=name: store._one(f"PRAGMA {name}")))[0]  # type: ignore[misc]
-        for name in ("journal_mode", "synchronous", "secure_delete")
-    ]
-
-    assert ["wal", 2, 1] == settings
-
-
 async def test_the_previous_generation_is_kept_sealed(store: SQLiteStore, path: Path) -> None:
     """For a diagnosis only: one generation back, never further."""
     for generation, value in enumerate((b"one", b"two", b"three")):
@@ -121,161 +81,6 @@ async def test_the_previous_generation_is_kept_sealed(store: SQLiteStore, path: 
     assert [(b"three/3", b"two/2")] == rows
 
 
-@pytest.mark.parametrize(
-    ("name", "change", "reason"),
-    [
-        ("store.db", lambda file: file.chmod(0o644), "chmod 600"),
-        ("store.db", lambda file: file.with_name("second").hardlink_to(file), "2 names"),
-        ("store.db", lambda file: file.rename(file.with_name("x")).with_name("store.db").symlink_to("x"), "symbolic"),
-        ("store.db-wal", lambda file: file.touch(0o644), "chmod 600"),
-        ("store.db-journal", lambda file: file.symlink_to("/etc/passwd"), "symbolic"),
-        (".", lambda file: file.chmod(0o777), "chmod 700"),
-    ],
-)
-async def test_a_looser_file_is_refused(path: Path, name: str, change: Callable[[Path], object], reason: str) -> None:
-    """Database, side files and directory are checked before anything is opened."""
-    await closed_store(path)
-    change(path.parent / name)
-
-    with pytest.raises(UnsafeFile, match=reason):
-        await SQLiteStore.open(path)
-
-
-async def test_another_programs_database_is_left_alone(path: Path) -> None:
-    """Not even its journal mode is changed."""
-    path.parent.mkdir(0o700)
-    path.touch(0o600)
-    await alter(path, "CREATE TABLE bookmarks (url TEXT)")
-
-    await refused(path, Foreign, "another program")
-
-
-@pytest.mark.parametrize("content", [b"not a database at all" * 100, b"{}", bytes(8192)])
-async def test_a_file_that_is_no_database_is_left_alone(path: Path, content: bytes) -> None:
-    """Text, JSON, zeros."""
-    path.parent.mkdir(0o700)
-    path.touch(0o600)
-    path.write_bytes(content)
-
-    await refused(path, Damaged, "not a database")
-
-
-async def test_a_newer_store_is_left_alone(path: Path) -> None:
-    """The message names both schemas."""
-    await closed_store(path)
-    await alter(path, "UPDATE meta SET schema = 2")
-
-    await refused(path, Foreign, "newer bearerd .schema 2; this one knows 1")
-
-
-@pytest.mark.parametrize("statement", ["DROP TABLE meta", "DELETE FROM meta"])
-async def test_a_store_without_its_head_is_damaged(path: Path, statement: str) -> None:
-    """Our database, but not whole."""
-    await closed_store(path)
-    await alter(path, statement)
-
-    await refused(path, Damaged, "meta|a row is missing")
-
-
-async def test_every_damaged_page_is_noticed(path: Path) -> None:
-    """A page of zeros or junk: refused when the store is opened or, inside a value, by its seal."""
-    store = await SQLiteStore.open(path)
-    sealer = Sealer(bytes(32), store.store_id)
-    await Vault(store, sealer).put("grant/a", expected=0, value={"long": "x" * 9000})
-    await store.close()
-    sound = path.read_bytes()
-
-    for page in range(len(sound) // 4096):
-        for junk in (bytes(4096), b"\xa5" * 4096):
-            path.write_bytes(sound[: page * 4096] + junk + sound[page * 4096 + 4096 :])
-            with pytest.raises(Damaged, match=str(path)):
-                await _read_all(path, sealer)
-
-
-async def _read_all(path: Path, sealer: Sealer) -> None:
-    store = await SQLiteStore.open(path)
-    try:
-        await Vault(store, sealer).entries("")
-    finally:
-        await store.close()
-
-
-async def test_a_truncated_store_is_damaged(path: Path) -> None:
-    """The second half is gone."""
-    sound = await closed_store(path)
-    path.write_bytes(sound[: len(sound) // 2])
-
-    await refused(path, Damaged, str(path))
-
-
-@pytest.mark.parametrize("present", [False, True], ids=["missing", "empty"])
-async def test_nothing_is_made_beside_a_journal(path: Path, present: bool) -> None:
-    """Where a journal is, there was a store: starting empty would hide its loss."""
-    path.parent.mkdir(0o700)
-    journal = path.with_name("journal")
-    journal.touch()
-    if present:
-        path.touch(0o600)
-
-    with pytest.raises(Damaged, match="missing or empty"):
-        await SQLiteStore.open(path, journal=journal)
-    assert present == path.exists()
-    assert not present or 0 == path.stat().st_size
-
-
-async def test_a_whole_store_opens_beside_its_journal(path: Path) -> None:
-    """The usual case."""
-    await closed_store(path)
-    path.with_name("journal").touch()
-
-    store = await SQLiteStore.open(path, journal=path.with_name("journal"))
-    assert await store.read("grant/a")
-    await store.close()
-
-
-async def test_a_store_that_was_deleted_takes_no_commit(store: SQLiteStore, path: Path) -> None:
-    """SQLite would go on writing to a file without a name."""
-    path.unlink()
-
-    with pytest.raises(StoreError, match="deleted or replaced"):
-        await store.swap("a", expected=0, sealed=b"1")
-
-
-async def test_a_commit_waits_for_a_short_lock(store: SQLiteStore, path: Path) -> None:
-    """Another process that holds the write lock for a moment delays a commit, and does not fail it."""
-    held = await asyncio.to_thread(_hold_write_lock, path)
-    async with asyncio.TaskGroup() as group:
-        swap = group.create_task(store.swap("a", expected=0, sealed=b"1"))
-        await asyncio.sleep(0.05)
-        assert not swap.done()
-        held.kill()
-        held.wait()
-
-    assert 1 == swap.result()
-
-
-def _hold_write_lock(path: Path) -> "subprocess.Popen[bytes]":
-    code = (
-        "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1], isolation_level=None); "
-        "c.execute('BEGIN IMMEDIATE'); print('held', flush=True); time.sleep(60)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.stdout.close()
-    return process
-
-
-async def test_another_processs_rekey_stops_our_writes(store: SQLiteStore, path: Path) -> None:
-    """A value sealed with the old key must not get in after the key was changed."""
-    other = await SQLiteStore.open(path)
-    await other.rewrite(lambda row: row.sealed, "new")
-    await other.close()
-
-    with pytest.raises(StoreError, match="new master key"):
-        await store.swap("a", expected=0, sealed=b"1")
-
-
 async def test_a_closed_store_says_so(store: SQLiteStore) -> None:
     """Instead of an error of the thread pool."""
     await store.close()
@@ -284,12 +89,83 @@ async def test_a_closed_store_says_so(store: SQLiteStore) -> None:
         await store.read("a")
 
 
-async def test_a_directory_that_cannot_be_made_is_a_store_error(state_dir: Path) -> None:
-    """The file system's own reason, one line."""
-    (state_dir / "file").touch()
+async def test_its_place_is_the_file_itself(path: Path, state_dir: Path) -> None:
+    """The inode: it stays when the store is opened again, and a copy has another one."""
+    await closed_store(path)
+    twin = path.with_name("copy.db")
+    create_private(twin)
+    twin.write_bytes(path.read_bytes())
+    places = []
+    for file in (path, path, twin):
+        store = await SQLiteStore.open(file)
+        places.append(store.place)
+        await store.close()
 
-    with pytest.raises(StoreError, match=r"Not a directory|File exists"):
-        await SQLiteStore.open(state_dir / "file" / "deeper" / "store.db")
+    assert [f"inode {path.stat().st_ino}"] * 2 + [f"inode {twin.stat().st_ino}"] == places
+
+
+async def test_swaps_that_wait_share_a_transaction(store: SQLiteStore) -> None:
+    """Each has a commit number and an answer of its own, in the order in which they were asked for."""
+    await store.swap("a", expected=0, sealed=b"1")
+    before, go = await syncs(store), threading.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(store._run(go.wait))  # all of them come while the worker is busy
+        swaps = [
+            group.create_task(store.swap(name, expected=expected, sealed=sealed))
+            for name, expected, sealed in (
+                ("a", 1, b"2"), ("a", 1, b"late"), ("a", 2, b"3"), ("b", 0, b"1"), ("b", 1, None), ("none", 3, None),
+                *((f"n{number}", 0, b"1") for number in range(90)),
+            )
+        ]  # fmt: skip
+        await asyncio.sleep(0.01)
+        go.set()
+    moved = [swap.result() for swap in swaps]
+
+    assert [2, None, 3, 1, 2, None, *[1] * 90] == moved
+    assert 1 + 94 == await store.changes()
+    assert ([Row("a", 3, b"3")], ["b"]) == ((await store.changed(1)).rows[:1], (await store.changed(1)).gone)
+    assert 1 == await syncs(store) - before
+
+
+async def syncs(store: SQLiteStore) -> int:
+    """How many transactions with something in them there were: SQLite counts them for us in the shared index."""
+    data = await asyncio.to_thread(lambda: store.path.with_name("store.db-shm").read_bytes())
+    return int.from_bytes(data[8:12], sys.byteorder)
+
+
+async def test_swaps_that_fail_together_all_say_so(store: SQLiteStore, path: Path) -> None:
+    """None of them is taken for written."""
+    path.unlink()
+    faults = await asyncio.gather(
+        *(store.swap(f"n{number}", expected=0, sealed=b"1") for number in range(5)), return_exceptions=True
+    )
+
+    assert [f"{path} was deleted or replaced while it was open; restart bearerd"] * 5 == [
+        str(fault) for fault in faults
+    ]
+
+
+async def test_a_swap_that_was_given_up_does_not_get_in_later(store: SQLiteStore) -> None:
+    """Cancelled while another call keeps the worker busy: the next swap does not take it along."""
+    go = threading.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(store._run(go.wait))
+        given_up = group.create_task(store.swap("a", expected=0, sealed=b"1"))
+        await asyncio.sleep(0.01)
+        given_up.cancel()
+        await asyncio.sleep(0)
+        go.set()
+
+    assert 1 == await store.swap("b", expected=0, sealed=b"1")
+    assert await store.read("a") is None
+
+
+async def test_a_rewrite_goes_through_many_rows(store: SQLiteStore) -> None:
+    """Every row once, whatever page it is in."""
+    await asyncio.gather(*(store.swap(f"n{number:04d}", expected=0, sealed=b"%d" % number) for number in range(1203)))
+
+    assert 1203 == await store.rewrite(lambda row: row.sealed + b"!", "k")
+    assert [b"%d!" % number for number in range(1203)] == [row.sealed for row in await store.read_all("")]
 
 
 COUNTER = """
