@@ -1,27 +1,41 @@
-"""The state directory, opened: store, vault and journal, with one key and under one lock."""
+"""Custody, opened: store, vault and journal, with one key, and the state directory under one lock."""
 
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from proxy import logs
 from proxy.config import Config
-from proxy.store import Store
-from proxy.store.files import SYSTEM_FILES, Files
+from proxy.provenance import Provenance
+from proxy.secret import Secret
+from proxy.store import Movable, Store, StoreError
+from proxy.store.files import SYSTEM_FILES, Files, make_directory, read_provided
 from proxy.store.keys import Source
 from proxy.store.rekey import unlock
 from proxy.store.sqlite import SQLiteStore
 from proxy.store.vault import Vault
 from proxy.tokens.journal import Journal, reseal
+from proxy.tokens.quarantine import Quarantine
+
+_PASSWORD_LIMIT = 4096  # bytes of its file
+
+log = logs.get("custody")
 
 
 @dataclass(frozen=True, slots=True)
 class Custody:
-    """What keeps tokens safe. Whoever holds one holds the directory's lock: no second process redeems."""
+    """What keeps tokens safe. Whoever holds one holds the directory's lock: no second process there redeems."""
 
     store: Store
     vault: Vault
     journal: Journal
+    provenance: Provenance
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """What was found to be doubtful about the store; one object, changed in place."""
+        return self.provenance.quarantine
 
     @classmethod
     async def open(cls, config: Config, source: Source, *, files: Files = SYSTEM_FILES) -> Self:
@@ -30,24 +44,80 @@ class Custody:
         `files` is the disk that the journal is on.
         """
         path = journal_path(config)
-        if not await asyncio.to_thread(config.store_path.exists):
+        if config.store_path is not None and not await asyncio.to_thread(config.store_path.exists):
             await asyncio.to_thread(source.load)  # nothing is made as long as there is no key to seal it with
-        store = await SQLiteStore.open(config.store_path, journal=path)
+        store = await open_store(config)
         try:
+            await asyncio.to_thread(make_directory, path.parent)
             sealer = await unlock(store, source, reseal=lambda old, new: reseal(path, old, new, files=files))
             journal = await Journal.open(path, sealer, files=files)
         except BaseException:
             await store.close()
             raise
-        return cls(store, Vault(store, sealer), journal)
+        if journal.unreadable:
+            log.warning("slots of the journal are torn or rotten, and can't be read", slots=journal.unreadable)
+        vault = Vault(store, sealer)
+        custody = cls(store, vault, journal, Provenance(vault, journal))
+        try:
+            await custody.provenance.check()
+        except BaseException:
+            await custody.close()
+            raise
+        return custody
 
     async def close(self) -> None:
         await self.journal.close()
         await self.store.close()
 
 
+async def open_store(config: Config, *, any_state: bool = False, empty: bool = False) -> Movable:
+    """The store that the configuration names, without its key. Raises `StoreError`; `OutOfUse` unless `any_state`.
+
+    `empty`: a file is made where there is none, even if a journal was left behind.
+    """
+    if config.store_path is not None:
+        journal = None if empty else journal_path(config)
+        return await SQLiteStore.open(config.store_path, journal=journal, any_state=any_state)
+    from proxy.store.postgres import PostgresStore  # only those who have a database have its driver
+
+    password = await asyncio.to_thread(_password, config)
+    return await PostgresStore.open(config.store, password=password, any_state=any_state)
+
+
+async def pending_migrations(config: Config) -> list[str]:
+    """What `migrate` would do to the database; nothing if the store is a file. Raises `StoreError`."""
+    if config.store_path is not None:
+        return []
+    from proxy.store.postgres import PostgresStore
+
+    found = await PostgresStore.status(config.store, password=await asyncio.to_thread(_password, config))
+    return [migration.name for migration in found if migration.applied is None]
+
+
+async def migrate(config: Config) -> list[str]:
+    """Bring a database's tables up to date, and say what was done. `StoreError`."""
+    if config.store_path is not None:  # it does that itself when it is opened
+        return []
+    from proxy.store.postgres import PostgresStore
+
+    done = await PostgresStore.migrate(config.store, password=await asyncio.to_thread(_password, config))
+    return [migration.name for migration in done]
+
+
+def _password(config: Config) -> Secret | None:
+    """The database's, if the configuration names one. Blocks."""
+    if config.store_password_file is None:
+        return config.store_password
+    try:
+        text = read_provided(config.store_password_file, _PASSWORD_LIMIT).decode().removesuffix("\n").removesuffix("\r")
+    except (OSError, UnicodeDecodeError) as fault:
+        reason = fault.strerror if isinstance(fault, OSError) else "it is no UTF-8"
+        raise StoreError(f"store_password_file {config.store_password_file} cannot be read ({reason})") from None
+    return Secret(text)
+
+
 def journal_path(config: Config) -> Path:
-    """The custody journal, beside the store."""
+    """The custody journal, in the state directory."""
     return config.state_dir / "journal"
 
 

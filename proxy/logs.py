@@ -48,9 +48,11 @@ _SHAPES = (
     re.compile(r"(?i)\b((?:set-)?cookie[\"']?\s*[=:]\s*)[^\r\n]+"),
     re.compile(r"()\bbrd_\w+"),
 )
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]+")  # what no encoding changes (RFC 3986, section 2.3)
 _MIN_LENGTH = 6
 _MAX_VALUES = 4096
 _SHORT = 200  # characters of a text that is remembered as clean
+_MAX_PIECES = 32_768  # of such texts
 _MAX_DEPTH = 6
 _MAX_LINES = 10_000
 _FLUSH_SECONDS = 1.0
@@ -68,9 +70,10 @@ class Redactor:
         self._new: list[str] = []
         # The first characters of a form → all forms that begin so: one pass over a line, however many are known.
         self._starts: dict[str, set[str]] = {}
-        # Short texts in which nothing was found, until another value is learned: most of what is logged are the same
-        # few names and words of ours, time and again.
+        # Short texts in which nothing was found: most of what is logged are the same few names and words of ours, time
+        # and again. And every piece of them that a form could begin with: they stay clean until one does.
         self._clean: set[str] = set()
+        self._pieces: set[str] = set()
         self._learned = 0
 
     def learn(self, value: str) -> None:
@@ -83,7 +86,6 @@ class Redactor:
                 return
             self._values[value] = None
             self._new.append(value)
-            self._clean.clear()
             self._learned += 1
             if len(self._values) > self._limit:
                 _, forms = self._values.popitem(last=False)
@@ -93,7 +95,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """`text` without known values and without what looks like a secret."""
-        if text in self._clean:
+        if not self._new and text in self._clean:
             return text
         learned = self._learned
         shown = self._without_values(text)
@@ -107,9 +109,11 @@ class Redactor:
         with self._lock:
             if learned != self._learned:
                 return  # another thread has learned a value meanwhile, which may be in it
-            if len(self._clean) >= _MAX_VALUES:
+            if len(self._clean) >= _MAX_VALUES or len(self._pieces) >= _MAX_PIECES:
                 self._clean.clear()
+                self._pieces.clear()
             self._clean.add(text)
+            self._pieces.update(_pieces(text))
 
     def value(self, value: Any, depth: int = 0) -> Any:
         """Any value as something that is safe to print: containers are searched, unknown objects become text."""
@@ -135,9 +139,7 @@ class Redactor:
         with self._lock:
             self._catch_up()
             starts = self._starts
-            hits = [
-                index for index in range(len(text) - _MIN_LENGTH + 1) if text[index : index + _MIN_LENGTH] in starts
-            ]
+            hits = [index for index, piece in enumerate(_pieces(text)) if piece in starts]
             shown: list[str] = []
             done = 0
             for index in hits:
@@ -154,7 +156,11 @@ class Redactor:
             if value in self._values and self._values[value] is None:
                 forms = self._values[value] = _forms(value)
                 for form in forms:
-                    self._starts.setdefault(form[:_MIN_LENGTH], set()).add(form)
+                    start = form[:_MIN_LENGTH]
+                    self._starts.setdefault(start, set()).add(form)
+                    if start in self._pieces:
+                        self._clean.clear()
+                        self._pieces.clear()
         self._new.clear()
 
     def _forget(self, forms: tuple[str, ...]) -> None:
@@ -172,16 +178,23 @@ def names_a_secret(name: str) -> bool:
     return bool(words) and words[-1] not in _ABOUT_A_SECRET and not _SECRET_WORDS.isdisjoint(words)
 
 
+def _pieces(text: str) -> list[str]:
+    """Each run of characters in it that is as long as what forms are found by."""
+    return [text[index : index + _MIN_LENGTH] for index in range(len(text) - _MIN_LENGTH + 1)]
+
+
 def _forms(value: str) -> tuple[str, ...]:
     """The ways in which a value is written in URLs, JSON, headers and reprs."""
     raw = value.encode("utf-8", "surrogatepass")
-    forms = {value, quote(raw, safe=""), quote_plus(raw), quote(raw), json.dumps(value)[1:-1], repr(value)[1:-1]}
-    forms |= {re.sub("%..", lambda match: match[0].lower(), form) for form in forms}
+    forms = {value}
+    if _PLAIN.fullmatch(value) is None:  # else it is the same everywhere, as most tokens are
+        forms |= {quote(raw, safe=""), quote_plus(raw), quote(raw), json.dumps(value)[1:-1], repr(value)[1:-1]}
+        forms |= {re.sub("%..", lambda match: match[0].lower(), form) for form in forms}
     for shift in range(3):
         # Inside a longer text base64 has three alignments; only characters that no neighbour touches are certain.
         start, end = -(-shift * 8 // 6), (shift + len(raw)) * 8 // 6
         encoded = base64.b64encode(bytes(shift) + raw).decode()[start:end]
-        forms |= {encoded, encoded.translate(str.maketrans("+/", "-_"))}
+        forms |= {encoded, encoded.replace("+", "-").replace("/", "_")}
     return tuple(form for form in forms if len(form) >= _MIN_LENGTH)
 
 
@@ -335,10 +348,16 @@ class _Late:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
-        import structlog
+        return getattr(_bound(self._name), attribute)
 
-        _configure()
-        return getattr(structlog.stdlib.get_logger(self._name), attribute)
+
+@functools.cache
+def _bound(name: str) -> Any:
+    """The logger itself. To make one takes as long as a line that is not written."""
+    import structlog
+
+    _configure()
+    return structlog.stdlib.get_logger(name).bind()
 
 
 @functools.cache
@@ -399,4 +418,7 @@ def _render_exception(_logger: object, _method: str, event: MutableMapping[str, 
 def _redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     # What every line has comes first, so that lines can be read one below the other.
     ordered = {name: event[name] for name in ("timestamp", "level", "logger", "event") if name in event}
-    return {_redactor.text(name): _redactor.named(name, value) for name, value in (ordered | dict(event)).items()}
+    stamp = ordered.pop("timestamp", None)
+    shown = {} if stamp is None else {"timestamp": stamp}  # as `_stamps` has just made it
+    rest = ordered | {name: value for name, value in event.items() if name != "timestamp"}
+    return shown | {_redactor.text(name): _redactor.named(name, value) for name, value in rest.items()}

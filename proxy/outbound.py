@@ -8,7 +8,8 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,39 @@ async def never_send_again(
         raise NotSent(_reason(error)) from None
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
         raise Lost("the connection was lost before an answer came") from None
+
+
+@dataclass(slots=True)
+class Waiting:
+    """How much longer `patient` waits, in seconds."""
+
+    left: float
+
+
+@contextlib.asynccontextmanager
+async def patient(seconds: float) -> AsyncIterator[Waiting]:
+    """End what takes longer: `TimeoutError`. Time in which we did not run does not count.
+
+    A process that goes on after a pause (of a container, of a virtual machine) finds its timers over and its answers
+    in the sockets. An ordinary time-out would drop what has come; here it is read first.
+    """
+    loop, pace = asyncio.get_running_loop(), seconds / 30
+    waiting, timers = Waiting(seconds), deque[asyncio.TimerHandle](maxlen=1)
+    async with asyncio.timeout(None) as limit:
+
+        def tick(began: float) -> None:
+            took = loop.time() - began
+            waiting.left -= min(took, 2 * pace)
+            if waiting.left <= 0 and took < 2 * pace:
+                limit.reschedule(loop.time())
+            else:
+                timers.append(loop.call_later(pace, tick, loop.time()))
+
+        timers.append(loop.call_later(pace, tick, loop.time()))
+        try:
+            yield waiting
+        finally:
+            timers[0].cancel()
 
 
 @contextlib.contextmanager

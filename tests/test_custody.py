@@ -1,5 +1,6 @@
 """The state directory: opened as a whole or not at all, by one process at a time."""
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from proxy.store.rekey import rekey
 from proxy.tokens.book import Book
 from proxy.tokens.grant import Grant
 from proxy.tokens.journal import Intent, JournalError
+from tests.database import GUARDED, USER, Server
 
 GRANT = Grant("questrade", 1, "login-1", "questrade/live", Secret("canary-refresh"), Secret("canary-access"))
 INTENT = Intent("questrade", 1, "login-1", GRANT.token_hash, 1, False, 1.0, "")
@@ -67,7 +69,7 @@ async def test_without_a_key_nothing_is_made(place: Place) -> None:
 
     with pytest.raises(KeyUnavailable):
         await place.open()
-    assert not place.config.store_path.exists()
+    assert not (place.directory / "store.db").exists()
 
 
 async def test_what_was_kept_is_there_when_it_is_opened_again(place: Place) -> None:
@@ -168,3 +170,73 @@ async def test_a_change_of_keys_that_was_cut_off_is_finished_at_the_next_opening
     assert [INTENT] == [item.intent for item in again.journal.found()]
     await again.close()
     assert not (place.directory / "key.new").exists()
+
+
+@pytest.fixture
+def team(place: Place, database: str) -> Place:
+    """A server whose store is a database."""
+    return at_database(place, database, "own")
+
+
+def at_database(place: Place, database: str, state: str) -> Place:
+    text = (place.directory / "config.yaml").read_text()
+    file = place.directory / f"{state}.yaml"
+    file.write_text(text.replace(f"sqlite:{place.directory}/store.db", database) + f"state: {state}\n")
+    return Place(place.directory, load_config(file, {}).require())
+
+
+async def test_servers_with_a_database_have_a_state_directory_each(team: Place, database: str) -> None:
+    """What one commits, the other reads; each has its own journal; neither is taken for a copy."""
+    first = await team.open()
+    await fill(first)
+    second = await (await asyncio.to_thread(at_database, team, database, "second")).open()
+
+    assert GRANT == await Book("questrade", second.vault).read()
+    assert (1, 0) == (first.journal.answered, second.journal.answered)
+    assert (0, 0) == (first.quarantine.epoch, second.quarantine.epoch)
+    assert {0o700} == {(team.directory / name).stat().st_mode & 0o777 for name in ("own", "second")}
+    await second.close()
+    await first.close()
+
+
+async def test_a_state_directory_is_one_servers_with_a_database_too(team: Place) -> None:
+    """F14: the second is told who holds it."""
+    first = await team.open()
+    with pytest.raises(StoreLocked) as caught:
+        await team.open()
+    assert None is not caught.value.holder_pid
+    await first.close()
+
+
+async def test_a_copied_database_is_quarantined(team: Place, database: str, postgres: Server) -> None:
+    """Made from the other as its template, it holds the same store under another number."""
+    await (await team.open()).close()
+    copy = await asyncio.to_thread(postgres.create)
+    name = copy.rpartition("/")[2]
+    await asyncio.to_thread(postgres.query, f"DROP DATABASE {name}")
+    await asyncio.to_thread(
+        postgres.query, f"CREATE DATABASE {name} TEMPLATE {database.rpartition('/')[2]} OWNER {USER}"
+    )
+
+    custody = await (await asyncio.to_thread(at_database, team, copy, "own")).open()
+
+    assert 1 == custody.quarantine.epoch
+    assert "it is a copy of the file or database" in custody.quarantine.reason
+    await custody.close()
+
+
+async def test_a_password_file_is_read(place: Place, postgres: Server) -> None:
+    """As the setting names it; a wrong password is told without it, and so is a file that cannot be read."""
+    file = place.directory / "db.password"
+    file.write_text("canary-password\n")
+    file.chmod(0o600)
+    dsn = postgres.dsn("postgres", user=GUARDED)
+    setting = f"{dsn}\nstore_password_file: {file}"
+    team = await asyncio.to_thread(at_database, place, setting, "own")
+    with pytest.raises(StoreError, match="password") as caught:
+        await team.open()
+    assert "canary" not in str(caught.value)
+
+    file.unlink()
+    with pytest.raises(StoreError, match=r"_password_file .*db\.password cannot be read \(No such file"):
+        await team.open()

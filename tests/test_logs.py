@@ -253,6 +253,20 @@ def test_memory_for_clean_texts_is_bounded() -> None:
     kept = redactor._clean
     assert len(kept) <= 4096
     assert max(len(text) for text in kept) < 1000
+    for number in range(20_000):
+        redactor.text(f"{number:>199}".translate(str.maketrans(" 0123456789", "abcdefghijk")) + str(number))
+        assert len(redactor._pieces) < 33_000
+
+
+def test_texts_stay_clean_until_a_secret_could_be_in_one() -> None:
+    """A secret that begins like a piece of one makes all of them be looked at again; others do not."""
+    redactor = logs.Redactor()
+    redactor.text("a grant called later-value-1")
+    redactor.learn("something-else")
+    redactor.text("")
+    assert {"a grant called later-value-1"} <= redactor._clean
+    redactor.learn("later-value")
+    assert "a grant called ***-1" == redactor.text("a grant called later-value-1")
 
 
 def test_overlapping_values_go_as_one() -> None:

@@ -1,14 +1,17 @@
 """The session that everything outward goes through, on real sockets: once, verified, with nothing added."""
 
 import asyncio
+import socket
 import ssl
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 import pytest
 from yarl import URL
 
-from proxy.outbound import Lost, NotSent, PublicResolver, Trace, own_errors, session, tls_context
+from proxy.outbound import Lost, NotSent, PublicResolver, Trace, own_errors, patient, session, tls_context
 from proxy.simulator import ca
 from tests.wire import ScriptedBroker, Visit, answer, reset
 
@@ -218,3 +221,39 @@ async def test_no_error_of_ours_repeats_what_was_sent(client: aiohttp.ClientSess
 
     assert "canary" not in repr(caught.value) + str(caught.value)
     assert (None, True) == (caught.value.__cause__, caught.value.__suppress_context__)
+
+
+async def arrives(arrival: float, seconds: float, stall: float) -> bytes | None:
+    """What is read of a socket when something comes after `arrival` s, and the loop stands still for `stall` s."""
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs:
+        sender = threading.Timer(arrival, lambda: theirs.send(b"answer"))
+        sender.start()
+        loop.call_later(0.05, time.sleep, stall)
+        try:
+            async with patient(seconds):
+                return await loop.sock_recv(ours, 100)
+        except TimeoutError:
+            return None
+        finally:
+            sender.join()
+
+
+@pytest.mark.parametrize(
+    ("arrival", "stall", "found"),
+    [(0.1, 0.0, b"answer"), (0.2, 1.5, b"answer"), (1.2, 0.0, None)],
+    ids=["in time", "while we stood still", "too late"],
+)
+async def test_an_answer_that_came_during_a_pause_is_read(arrival: float, stall: float, found: bytes | None) -> None:
+    """A paused machine finds its time-out over and the answer there: the answer counts."""
+    assert found == await arrives(arrival, 0.6, stall)
+
+
+async def test_waiting_tells_what_is_left() -> None:
+    """For the next step of the same request."""
+    async with patient(0.6) as waiting:
+        await asyncio.sleep(0.2)
+
+    assert 0.3 <= waiting.left <= 0.5

@@ -96,6 +96,18 @@ def read_answer(body: bytes, before: Grant, terms: Terms, now: Now) -> Parsed | 
     return Parsed(grant, refused)
 
 
+def as_answer(grant: Grant) -> bytes:
+    """The answer that `grant` could have come from, as of when it was refreshed. It holds secrets."""
+    fields = {
+        "refresh_token": grant.refresh_token.reveal() if grant.refresh_token else None,
+        "access_token": grant.access_token.reveal() if grant.access_token else None,
+        "api_server": f"https://{grant.origin}/" if grant.origin else None,
+        "expires_in": grant.life if math.isfinite(grant.life) else None,
+        "scope": " ".join(grant.scopes) or None,
+    }
+    return json.dumps({name: value for name, value in fields.items() if value is not None}).encode()
+
+
 def _read_json(body: bytes) -> Mapping[str, Any]:
     try:
         fields = json.loads(body)

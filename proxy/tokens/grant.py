@@ -29,6 +29,7 @@ class State(Enum):
     ANSWERED = "answered"
     UNCERTAIN = "uncertain"
     STOPPED = "stopped"
+    QUARANTINED = "quarantined"
     NEEDS_LOGIN = "needs-login"
 
 
@@ -41,20 +42,25 @@ class Event(Enum):
     COMMITTED = "the store holds the new pair"
     PEER_IS_NEWER = "store or journal shows a newer generation"
     NOTHING_SENT = "the redeem failed before a byte of the request had left"
-    ANSWER_LOST = "the request may have been processed; its answer is lost"
+    ANSWER_LOST = "a request, ours or a peer's, may have been processed; its answer is lost"
     TRY_LATER = "the broker answered, but neither with a pair nor about the token"
-    TOKEN_DEAD = "the broker refused the refresh token"  # noqa: S105
+    TOKEN_DEAD = "the broker refused the refresh token, of ours or of a peer"  # noqa: S105
     NOT_CONFIGURED = "the broker refused us, not the token; or it refused too often"
     OLD_TOKEN_LIVES = "the broker still takes the old access token, so the spend did not happen"  # noqa: S105
     LAST_TRY = "the old refresh token may be posted once more"
     TRY_AGAIN = "an hour has passed, the configuration changed, or an operator said so"
     EXPIRED = "the login has come to its end, and only a person can make another"
     NOT_OVER = "the wall clock was set back: the login has time left after all"
+    DOUBTFUL_STORE = "the store seems to be a copy, or an older state of itself"
+    ADOPTED = "an operator says that the newest token held here may be tried"
     LOGGED_IN = "a person logged in"
     REVOKED = "the authorization was given up"
 
 
+_SETTLED = (State.FRESH, State.DUE, State.UNCERTAIN, State.STOPPED)
+
 NEXT: Mapping[tuple[State, Event], State] = {
+    (State.NONE, Event.PEER_IS_NEWER): State.FRESH,
     (State.FRESH, Event.RENEWAL_WANTED): State.DUE,
     (State.FRESH, Event.PEER_IS_NEWER): State.FRESH,
     (State.FRESH, Event.NOT_CONFIGURED): State.STOPPED,
@@ -62,6 +68,7 @@ NEXT: Mapping[tuple[State, Event], State] = {
     (State.DUE, Event.RENEWAL_WANTED): State.DUE,
     (State.DUE, Event.INTENT_DURABLE): State.REDEEMING,
     (State.DUE, Event.PEER_IS_NEWER): State.FRESH,
+    (State.DUE, Event.ANSWER_LOST): State.UNCERTAIN,
     (State.DUE, Event.NOT_CONFIGURED): State.STOPPED,
     (State.DUE, Event.EXPIRED): State.NEEDS_LOGIN,
     (State.REDEEMING, Event.ANSWER_KEPT): State.ANSWERED,
@@ -81,6 +88,11 @@ NEXT: Mapping[tuple[State, Event], State] = {
     (State.STOPPED, Event.EXPIRED): State.NEEDS_LOGIN,
     (State.NEEDS_LOGIN, Event.PEER_IS_NEWER): State.FRESH,
     (State.NEEDS_LOGIN, Event.NOT_OVER): State.FRESH,
+    **{(state, Event.DOUBTFUL_STORE): State.QUARANTINED for state in (*_SETTLED, State.ANSWERED)},
+    **{(state, Event.TOKEN_DEAD): State.NEEDS_LOGIN for state in (*_SETTLED, State.QUARANTINED)},
+    (State.QUARANTINED, Event.PEER_IS_NEWER): State.FRESH,
+    (State.QUARANTINED, Event.EXPIRED): State.NEEDS_LOGIN,
+    **{(state, Event.ADOPTED): State.DUE for state in (State.QUARANTINED, State.NEEDS_LOGIN, State.STOPPED)},
     **{(state, Event.LOGGED_IN): State.ANSWERED for state in State},
     **{(state, Event.REVOKED): State.NONE for state in State},
 }
@@ -105,6 +117,7 @@ class Serving(Enum):
 SERVING: Mapping[State, Serving] = {
     State.NONE: Serving.LOGIN,
     State.NEEDS_LOGIN: Serving.LOGIN,
+    State.QUARANTINED: Serving.LOGIN,
     State.STOPPED: Serving.UNAVAILABLE,
     State.FRESH: Serving.WAIT,
     State.DUE: Serving.WAIT,
@@ -144,7 +157,8 @@ class Grant:
     `login` the way of logging in (empty in records of old: any). `refreshed` is when the tokens were issued, `expires`
     when the access token dies, `logged_in` when a person logged in (Unix seconds; 0: not known); `life` is the access
     token's whole life in seconds. A token without an end has an infinite life. `scopes` are those that the broker says
-    it granted; none if it does not say.
+    it granted; none if it does not say. `epoch` is the store's at the time when the tokens were issued (see
+    `quarantine.py`).
     """
 
     name: str
@@ -160,6 +174,7 @@ class Grant:
     login: str = ""
     logged_in: float = 0.0
     scopes: tuple[str, ...] = ()
+    epoch: int = 0
 
     @property
     def token_hash(self) -> str:
@@ -189,6 +204,7 @@ class Grant:
             "login": self.login,
             "logged_in": self.logged_in,
             "scopes": list(self.scopes),
+            "epoch": self.epoch,
         }
 
     @classmethod
@@ -212,6 +228,7 @@ class Grant:
             login=record.get("login", ""),
             logged_in=record.get("logged_in", 0.0),
             scopes=tuple(record.get("scopes", ())),
+            epoch=record.get("epoch", 0),
         )
 
 
@@ -226,4 +243,9 @@ def _infinite(seconds: float | None) -> float:
 
 def token_hash(token: Secret) -> str:
     """SHA-256 of a token, hex: names it in journal and marks without telling it."""
-    return hashlib.sha256(token.reveal().encode()).hexdigest()
+    return hash_of(token.reveal())
+
+
+def hash_of(token: str) -> str:
+    """The same of a token that nothing was made a `Secret` for: the log's redactor would have to remember each."""
+    return hashlib.sha256(token.encode()).hexdigest()

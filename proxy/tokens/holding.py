@@ -14,15 +14,26 @@ from proxy.brokers.definition import Login
 from proxy.brokers.origin import pinned
 from proxy.clock import Clock, Now
 from proxy.errors import Refusal
-from proxy.tokens.answer import Terms, sendable
+from proxy.tokens.answer import Terms
 from proxy.tokens.grant import HOUR, NEXT, SERVING, Event, Grant, Serving, State, TokenPair, after
 from proxy.tokens.oauth import Mint, Refresh
 from proxy.tokens.patience import Patience
+from proxy.tokens.quarantine import Quarantine
 from proxy.tokens.schedule import End, Plan, end_of, plan
-from proxy.tokens.standing import Standing, doubt, ended, ending, fix
+from proxy.tokens.skew import jumped
+from proxy.tokens.standing import Standing, aging, doubt, ended, ending, fix
 from proxy.tokens.turnstile import Turnstile
 
 IDLE = HOUR / 2
+QUARANTINABLE = (State.FRESH, State.DUE, State.UNCERTAIN, State.STOPPED)
+ROUTINE = frozenset(
+    {
+        (State.FRESH, State.DUE),
+        (State.DUE, State.REDEEMING),
+        (State.REDEEMING, State.ANSWERED),
+        (State.ANSWERED, State.FRESH),
+    }
+)
 SETTLED = 60.0  # seconds after which an old access token that still works proves that a spend did not happen
 
 log = logs.get("tokens")
@@ -32,8 +43,14 @@ class Holding:
     """One grant: its tokens, where it stands and why, and when the next redeem is due.
 
     Others read the attributes; `hold`, `see`, `enter`, `watch` and `back_off` change them. `closing` and `flying` are
-    the keeper's to set.
+    the keeper's to set; `dead` is the hash of a refresh token that the broker has refused.
     """
+
+    __slots__ = (
+        "_aged", "_alarmed", "_doubted", "_end", "_jitter", "_lost_at", "_plan", "_planned", "_ran_out", "_rejected",
+        "_since", "_used", "_warned", "broker", "clock", "closing", "dead", "environment", "flying", "grant", "issuer",
+        "login", "lost_by", "name", "pair", "patience", "quarantine", "reason", "state", "terms", "turnstile",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -44,29 +61,33 @@ class Holding:
         login: Login,
         clock: Clock,
         jitter: Callable[[], float],
+        quarantine: Quarantine | None = None,
     ) -> None:
         now = clock.now()
         self.name = name
         self.clock = clock
+        self.quarantine = quarantine or Quarantine()
         self.grant = Grant(name)
         self.pair: TokenPair | None = None
         self.state = State.NONE
         self.reason = "never logged in"
         self.patience = Patience(jitter)
         self.turnstile = Turnstile()
+        self.dead = ""
+        self.lost_by = (-1, "")  # whose lost answer made which generation uncertain, if it was a peer
         self.closing = False
         self.flying = False  # a flight is out: what it brings decides, whatever time it is
         self.define(broker, environment, login)
         self._since = now.wall
         self._jitter = jitter
-        self._plan = Plan(0.0, 0.0, 0.0, 0.0)
+        self._plan, self._planned = Plan(0.0, 0.0, 0.0, 0.0), now
         self._end: End | None = None
         self._warned = 0  # how many of the warnings of that end were given
         self._ran_out = False  # a login is needed because of the time alone
         self._used = now.boot
         self._rejected = -1  # the generation whose access token the broker has refused
         self._doubted = -1  # likewise, where nothing but a login could replace it
-        self._alarmed = -1
+        self._alarmed = self._aged = -1
         self._lost_at = 0.0  # when an answer was lost
 
     def define(self, broker: Broker, environment: Environment, login: Login) -> None:
@@ -85,7 +106,7 @@ class Holding:
         pair = grant.pair(now)
         self.grant = grant
         self.pair = pair if pair is not None and pinned(pair.origin, self.terms.api_hosts) else None
-        self._plan = plan(grant, now, self._jitter, self.terms.renew_at)
+        self._plan, self._planned = plan(grant, now, self._jitter, self.terms.renew_at), now
         before, self._end = self._end, end_of(grant, self.terms, now)
         if before is None or self._end is None or before.at.wall != self._end.at.wall:
             self._warned = 0
@@ -98,12 +119,31 @@ class Holding:
         now = self.clock.now()
         if state is not self.state:
             self._since, self._ran_out = now.wall, False
-            log.info("grant is now", grant=self.name, state=state.value, was=self.state.value, reason=reason)
+            # Every renewal passes these, and has a line of its own at its end: "token renewed".
+            tell = log.debug if (self.state, state) in ROUTINE and not reason else log.info
+            tell("grant is now", grant=self.name, state=state.value, was=self.state.value, reason=reason)
             if state is State.STOPPED:
                 self.patience.rest(now.boot)
             elif state is State.UNCERTAIN:
                 self._lost_at = now.boot
         self.state, self.reason = state, reason
+
+    def recheck(self) -> None:
+        """See what the store was found to be. Not within a flight: what that brings decides."""
+        if self.quarantine.holds(self.grant) and self.state in QUARANTINABLE:
+            self.see(Event.DOUBTFUL_STORE, self.quarantine.reason)
+
+    def bury(self, reason: str) -> None:
+        """A try of a token that was known to be dead has told nothing else: it is not tried again on its own."""
+        if self.dead and self.dead == self.grant.token_hash and (self.state, Event.TOKEN_DEAD) in NEXT:
+            self.see(Event.TOKEN_DEAD, reason)
+
+    def hinder(self, reason: str) -> None:
+        """Store or journal failed before anything was sent: look again within seconds."""
+        self.patience.hindered(self.clock.now().boot)
+        if reason != self.reason:
+            log.warning("no new token", grant=self.name, reason=reason)
+        self.reason = reason
 
     def back_off(self, reason: str, *, retry_after: float | None = None, refused: bool = False) -> None:
         """A redeem brought nothing: plan the next try."""
@@ -118,8 +158,14 @@ class Holding:
     def watch(self, now: Now) -> None:
         """Look at the clock: warn of an end that is near, once at each of its times, and see one that has come.
 
-        What ended by a wall clock that was wrong, and has been set right, goes on.
+        What ended by a wall clock that was wrong, and has been set right, goes on. One that was set plans anew.
         """
+        if jumped(self._planned, now):
+            anew = plan(self.grant, now, self._jitter, self.terms.renew_at)
+            self._plan, self._planned = self._plan.hurried(anew), now
+        if self._aged != self.grant.generation and (warning := self._aging(now)):
+            self._aged = self.grant.generation
+            log.warning("a refresh token grows old", grant=self.name, reason=self.reason, fix=warning)
         end = self._end
         if end is not None and self._ran_out and end.left(now) > 0:
             self.see(Event.NOT_OVER)
@@ -152,17 +198,6 @@ class Holding:
             raise LookupError(f"grant {self.name} holds no refresh token")
         return Refresh(self.grant.refresh_token)
 
-    def stranger(self, grant: Grant) -> str | None:
-        """Why a stored grant's tokens are not for the place and the login that are configured; None if they are."""
-        if grant.issuer not in ("", self.issuer):
-            return f"the login was for {grant.issuer}, and the configuration says {self.issuer}"
-        if grant.login not in ("", self.login.name):
-            return f"the login was by '{grant.login}', and the configuration says '{self.login.name}'"
-        plain = grant.access_token if self.login.kind == "secret" else None
-        if plain is not None and not sendable(plain, self.login.placement.parts):
-            return f"what the login brought has not the form that '{self.login.name}' sends now"
-        return None
-
     def usable(self, now: Now) -> TokenPair | None:
         """The pair in hand, if the broker should take it."""
         pair = self.pair
@@ -191,7 +226,7 @@ class Holding:
         return None
 
     def _login_needed(self) -> Refusal:
-        command = fix(State.NEEDS_LOGIN, self.name)
+        command = fix(self.state if self.state is State.QUARANTINED else State.NEEDS_LOGIN, self.name)
         return Refusal("login-needed", f"grant {self.name}: {self.reason or 'it holds no usable token'}", fix=command)
 
     def _check_patience(self, now: Now) -> None:
@@ -199,8 +234,17 @@ class Holding:
         if self.closing:
             raise Refusal("draining", "bearerd is shutting down and renews no token", retry_after=1)
         wait = self.patience.retry_at - now.boot
-        if wait > 0:
+        if wait > 0 and not self.patience.local:
             raise Refusal("token-unavailable", f"grant {self.name}: {self.reason}", retry_after=wait)
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the broker has refused the access token in hand."""
+        return self._rejected == self.grant.generation
+
+    def reject(self) -> None:
+        """The broker has refused it, when somebody else showed it."""
+        self._rejected = self.grant.generation
 
     def refused(self, stale: int, now: Now) -> bool:
         """The broker refused the access token of generation `stale`: whether a newer one may be had."""
@@ -210,8 +254,7 @@ class Holding:
         if not self.renewable:
             self._doubt(stale, now)
             return False
-        young = self.pair is not None and now.boot - self._plan.born < self.environment.renew_cooldown
-        if young and self.state in (State.FRESH, State.ANSWERED):
+        if self._young(now) and self.state in (State.FRESH, State.ANSWERED):
             if self._alarmed != stale:
                 self._alarmed = stale
                 guess = (
@@ -221,6 +264,9 @@ class Holding:
             return False
         self._rejected = stale
         return True
+
+    def _young(self, now: Now) -> bool:
+        return self.pair is not None and now.boot - self._plan.born < self.environment.renew_cooldown
 
     def _doubt(self, stale: int, now: Now) -> None:
         """A 401 where nothing can be renewed. It may mean anything: the token is not given up for it."""
@@ -287,6 +333,14 @@ class Holding:
         """Whether the access token in hand is so near its end that a redeem can't be put off."""
         return self.usable(now) is None or now.boot >= self._plan.mandatory
 
+    @property
+    def remembers(self) -> bool:
+        """Whether something is known here that a new look at the store would not tell."""
+        known = self.state in (State.NONE, State.FRESH, State.NEEDS_LOGIN) or (
+            self.state is State.QUARANTINED and self.quarantine.holds(self.grant)
+        )
+        return not known or self.patience.failures > 0 or self.rejected
+
     def standing(self) -> Standing:
         """How the grant stands now."""
         now = self.clock.now()
@@ -324,8 +378,13 @@ class Holding:
         since = grant.logged_in if self.terms.life_counts_from == "login" else grant.refreshed
         return since + life if since else None
 
+    def _aging(self, now: Now) -> str | None:
+        """What to say of a refresh token that should have been renewed long ago; those of a login's end are told of."""
+        dies, renewing = self._dies(), self.state not in (State.NONE, State.NEEDS_LOGIN)
+        return aging(self.grant.refreshed, dies, now.wall, self.name) if dies and renewing and not self._end else None
+
     def _warning(self, now: Now) -> str | None:
         end = self._end
         if end is None or not end.warnings(now) or (self.state, Event.EXPIRED) not in NEXT:
-            return None
+            return self._aging(now)
         return ending(end, end.left(now), self.name)

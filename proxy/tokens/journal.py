@@ -14,9 +14,9 @@ import functools
 import heapq
 import os
 from collections import deque
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self
 
 from proxy.store import Foreign, WrongKey
 from proxy.store.files import SYSTEM_FILES, Files
@@ -37,6 +37,7 @@ class Intent:
     """What is about to be spent. `token_hash` is the SHA-256 of the refresh token or code, hex; `wall` is Unix time.
 
     `issuer` is where it is worth something: broker, environment and way of logging in; empty in journals of old: any.
+    `epoch` is the one that the answer's tokens will have (see `quarantine.py`).
     """
 
     grant: str
@@ -48,6 +49,11 @@ class Intent:
     wall: float
     boot_id: str
     issuer: str = ""
+    epoch: int = 0
+
+    def plain(self) -> dict[str, Any]:
+        """Its fields by name: `asdict` takes ten times as long, to copy what nobody can change."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +113,13 @@ class Journal:
     def __init__(self, file: JournalFile, files: Files, lock: int) -> None:
         """Not for callers: use `open`."""
         self.path = file.path
+        # Who shares a store knows this journal by it. Its lock stays where it is; of a copied directory it is another.
+        self.holder = f"{file.header.install_id}/{files.identity(lock)}"
         self._file, self._files, self._lock = file, files, lock
         self._found: dict[int, Found] = {}  # by `use`, as `_places`
         self._places: dict[int, _Place] = {}
         self._free: list[int] = []
-        self._doubtful: deque[int] = deque()  # places that failed once: taken only when no other is left
+        self._doubtful: deque[int] = deque()  # places that failed once, or rotted: taken when no other is left
         self._sync = GroupSync(file.sync)
         self._growing, self._heading = asyncio.Lock(), asyncio.Lock()
         self._closed = False
@@ -143,8 +151,10 @@ class Journal:
 
     @property
     def unreadable(self) -> int:
-        """Slots whose intent could not be opened when the file was read: torn ones, which never allowed a spend."""
-        return self._file.unreadable
+        """Slots whose intent could not be opened when the file was read: torn ones, which never allowed a spend, or
+        rotten ones, which may have. They are the last to be used again.
+        """
+        return len(self._file.unreadable)
 
     @property
     def slots_in_use(self) -> int:
@@ -161,13 +171,14 @@ class Journal:
 
     async def begin(self, intent: Intent) -> Slot:
         """Take a slot and make the intent durable. `JournalError`: it is not, and nothing may be spent."""
+        if self._closed:
+            raise JournalError(f"{self.path}: the journal is closed")
         await self._grow_in_advance()
         slot = Slot(int.from_bytes(os.urandom(7)), intent)
-        place = _Place(self._take(), self._sync.mark())
+        place = _Place(self._take())
         self._places[slot.use] = place
         try:
-            await asyncio.to_thread(self._file.write_intent, place.index, slot.use, asdict(intent))
-            await self._sync.until(place.mark)
+            await self._sync.write(lambda: self._file.write_intent(place.index, slot.use, intent.plain()))
         except BaseException as fault:
             # After a cancellation the write may still be under way: that place is not used again.
             del self._places[slot.use]
@@ -196,7 +207,7 @@ class Journal:
         place.failed, place.mark = True, self._sync.mark()
         try:
             if moving:
-                self._file.write_both(Record(place.index, slot.use, asdict(slot.intent), (head, answer.body)))
+                self._file.write_both(Record(place.index, slot.use, slot.intent.plain(), (head, answer.body)))
             else:
                 self._file.write_answer(place.index, slot.use, head, answer.body)
         except OSError as fault:
@@ -232,6 +243,14 @@ class Journal:
         """Remember the store's commit number, durably. Call it after the commit: the store must never seem behind."""
         async with self._heading:
             if number > self._file.header.commit:
+                await self._write_header(commit=number)
+
+    async def set_commit(self, number: int) -> None:
+        """Remember `number` even if it is lower, durably: for a store that is known to be an older one, once that it
+        is so stands where no restart forgets it.
+        """
+        async with self._heading:
+            if number != self._file.header.commit:
                 await self._write_header(commit=number)
 
     async def reseal(self, sealer: Sealer) -> None:
@@ -286,7 +305,8 @@ class Journal:
                 # It moved to another place because the disk failed: the copy with the answer counts.
                 self._places[record.use] = _Place(record.index, answered=True, left=[*twin.left, twin.index])
                 self._found[record.use] = item
-        taken = {index for place in self._places.values() for index in (place.index, *place.left)}
+        self._doubtful.extend(self._file.unreadable)
+        taken = {index for place in self._places.values() for index in (place.index, *place.left)} | {*self._doubtful}
         self._free = [index for index in range(self.slots) if index not in taken]
 
     # -- places -------------------------------------------------------------------------------------------------------

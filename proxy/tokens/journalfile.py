@@ -35,7 +35,7 @@ class JournalFile:
 
     def __init__(self, path: Path, sealer: Sealer, files: Files, descriptor: int, header: Header) -> None:
         self.path, self.header = path, header
-        self.unreadable = 0  # intents that cannot be opened: torn ones, which never allowed a spend
+        self.unreadable: list[int] = []  # slots whose intent cannot be opened: torn ones never allowed a spend
         self._sealer, self._files, self._descriptor = sealer, files, descriptor
 
     @classmethod
@@ -55,12 +55,13 @@ class JournalFile:
 
     def read(self) -> Iterator[Record]:
         """Every slot that holds an intent."""
-        self.unreadable = 0
+        self.unreadable = []
         for index in range(self.header.slots):
             region = self._files.pread(self._descriptor, SLOT, START + index * SLOT)
             intent = regions.unseal_intent(self._sealer, index, region[: regions.INTENT])
             if intent is None:
-                self.unreadable += any(region[: regions.INTENT])
+                if region[: regions.INTENT].strip(b"\0"):
+                    self.unreadable.append(index)
                 continue
             use, value = intent
             yield Record(index, use, value, regions.unseal_answer(self._sealer, index, use, region[regions.INTENT :]))

@@ -5,8 +5,10 @@ belongs to the keeper, so that no request, disconnect or time-out can cancel it,
 """
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
 from typing import TypeVar
 
 from proxy import logs
@@ -19,13 +21,16 @@ from proxy.store import StoreError
 from proxy.store.vault import Vault
 from proxy.tokens.answer import sendable
 from proxy.tokens.book import Book
-from proxy.tokens.grant import DAY, Event, State, TokenPair
+from proxy.tokens.grant import DAY, NEXT, Event, Grant, State, TokenPair
 from proxy.tokens.holding import Holding
 from proxy.tokens.journal import Found, Journal, JournalError
+from proxy.tokens.lanes import OPEN_LANE, Turns
 from proxy.tokens.oauth import Exchange, Mint, Plain, Refresh
-from proxy.tokens.renewal import Renewal
+from proxy.tokens.quarantine import Quarantine
+from proxy.tokens.renewal import PEER_SPENDS, Renewal
 from proxy.tokens.rotation import Redeems
-from proxy.tokens.standing import Standing, login_advice
+from proxy.tokens.settlement import COMMIT_AGAIN
+from proxy.tokens.standing import Standing, fix, login_advice
 
 HOLD = 10.0  # seconds that a call waits for a token
 GRACE = 30.0  # seconds that a redeem may still take when the server stops
@@ -50,10 +55,13 @@ class LoginFailed(Exception):
 
 
 class Keeper:
-    """One grant's custody. Made by `app.py`; `start()` first, `close()` last.
+    """One grant's custody. `start()` first, `close()` last.
 
-    `observe(grant, outcome)` is told of every redeem, for metrics.
+    `observe(grant, outcome)` is told of every redeem, for metrics. `quarantine` is what was found about the store: it
+    is changed in place, and `recheck()` is called then. `lane` bounds the requests to one token endpoint.
     """
+
+    __slots__ = ("_clock", "_flight", "_held", "_looking", "_renewal", "_timer", "name")
 
     def __init__(
         self,
@@ -68,12 +76,24 @@ class Keeper:
         clock: Clock,
         jitter: Callable[[], float] = random.random,
         observe: Callable[[str, str], None] = lambda _grant, _outcome: None,
+        quarantine: Quarantine | None = None,
+        lane: Turns = OPEN_LANE,
     ) -> None:
         self.name = name
         self._clock = clock
-        self._held = Holding(name, broker=broker, environment=environment, login=login, clock=clock, jitter=jitter)
-        self._renewal = Renewal(self._held, book=Book(name, vault), journal=journal, endpoint=endpoint, observe=observe)
+        self._held = Holding(
+            name,
+            broker=broker,
+            environment=environment,
+            login=login,
+            clock=clock,
+            jitter=jitter,
+            quarantine=quarantine,
+        )
+        book = Book(name, vault, journal.holder)
+        self._renewal = Renewal(self._held, book=book, journal=journal, endpoint=endpoint, observe=observe, lane=lane)
         self._flight: asyncio.Task[None] | None = None
+        self._looking = False  # whether that flight only reads the row
         self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -92,6 +112,9 @@ class Keeper:
                 held.turnstile.lend()
                 return pair
             self._want(now)
+            if self._flight is None:
+                held.patience.hasten(now.boot)
+                self._set_timer()
             if not await held.turnstile.change(deadline):
                 reason = held.reason or "the token endpoint is slow"
                 detail = f"grant {self.name}: no token within {HOLD:.0f} s: {reason}"
@@ -104,14 +127,18 @@ class Keeper:
     async def renew(self, stale: int) -> TokenPair | None:
         """The broker refused generation `stale`: a newer pair (lent), or None if its 401 should pass to the client.
 
-        Give the stale pair back first. However many callers name one generation, there is one redeem.
+        Give the stale pair back first. However many callers name one generation, there is one redeem. A peer may have
+        renewed it already: where there are peers the row is read before anything else is thought of it.
         """
+        if self._renewal.shared and stale == self._held.grant.generation:
+            with suppress(StoreError):
+                await self._look_once()
         return await self.take() if self._held.refused(stale, self._clock.now()) else None
 
     def accepted(self, generation: int) -> None:
         """The broker took the access token of `generation`: after a lost answer, proof that it wasn't spent."""
         if self._held.accepted(generation, self._clock.now()) and self._flight is None:
-            _ = self._launch(self._renewal.forget_lost())
+            _ = self._launch(self._renewal.old_token_lives())
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -151,6 +178,38 @@ class Keeper:
         """How the grant stands now."""
         return self._held.standing()
 
+    # -- what others have done ----------------------------------------------------------------------------------------
+
+    async def look_again(self) -> None:
+        """The row, or the verdict on its token, may have changed: take over what is newer. Nothing is posted for it.
+
+        While a flight is out, that finds out by itself. `StoreError`: nothing has changed.
+        """
+        if self._flight is None:
+            await self._look_once()
+
+    async def _look_once(self) -> None:
+        """For any number of callers at once the row is read once."""
+        if self._flight is None and not self._held.closing:
+            self._looking = True
+            await self._alone(self._renewal.look)
+        elif self._looking and self._flight is not None:
+            await asyncio.wait((self._flight,), timeout=HOLD)
+
+    def recheck(self) -> None:
+        """The store was found to be doubtful, or a peer has found that; or the wall clock was set."""
+        self._held.watch(self._clock.now())
+        if self._flight is None:
+            self._held.recheck()
+            self._set_timer()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way, lent or in doubt: all that is known here stands in the store."""
+        held = self._held
+        under_way = self._flight is not None or held.turnstile.busy or held.turnstile.wanted
+        return not (under_way or self._renewal.outstanding or self._renewal.in_doubt or held.remembers)
+
     # -- the flight and the timer -------------------------------------------------------------------------------------
 
     def _want(self, now: Now) -> None:
@@ -167,7 +226,7 @@ class Keeper:
 
     def _landed(self, flight: "asyncio.Task[None]") -> None:
         held = self._held
-        self._flight, held.flying = None, False
+        self._flight, self._looking, held.flying = None, False, False
         error = None if flight.cancelled() else flight.exception()
         if error is not None:
             # The text of a foreign exception may hold a token.
@@ -175,6 +234,7 @@ class Keeper:
             if held.state is State.REDEEMING:
                 held.see(Event.ANSWER_LOST)
             held.back_off("bearerd failed while renewing")
+        held.recheck()
         held.turnstile.reopen()
         self._set_timer()
 
@@ -183,7 +243,7 @@ class Keeper:
             self._timer.cancel()
             self._timer = None
         if not self._held.closing:
-            nap = min(self._held.look_in(self._clock.now()), LONGEST_NAP)
+            nap = min(self.look_in(self._clock.now()), LONGEST_NAP)
             self._timer = asyncio.get_running_loop().call_later(nap, self._on_timer)
 
     def _on_timer(self) -> None:
@@ -191,6 +251,8 @@ class Keeper:
         self._held.watch(now)
         if self._held.due_in(now) <= 0:
             self._want(now)
+        if self._flight is None and self._uncommitted:
+            _ = self._launch(self._renewal.commit())
         if self._flight is None:
             self._set_timer()
 
@@ -230,10 +292,32 @@ class Keeper:
         except JournalError as error:
             raise LoginFailed(f"nothing was sent, because the answer could not be saved: {error}") from None
         except StoreError as error:
-            raise LoginFailed(f"the new token is in the journal, but the store fails: {error}") from None
+            raise LoginFailed(f"nothing was sent, because the store fails: {error}") from None
         if outcome.event is not Event.ANSWER_KEPT:
             advice = login_advice(outcome, wish, broker=held.broker, environment=held.environment, login=held.login)
             raise LoginFailed(advice)
+        return self.standing()
+
+    async def adopt(self) -> Standing:
+        """An operator says that the newest token held here may be tried, once. How the grant stands after that.
+
+        For a grant that is quarantined, needs a login, or has stopped. Raises `LoginFailed` if nothing was tried.
+        """
+        held = self._held
+        if held.state is State.NONE:
+            raise LoginFailed(f"grant {self.name} is not logged in; {fix(State.NONE, self.name)}")
+        if (held.state, Event.ADOPTED) not in NEXT:
+            raise LoginFailed(f"grant {self.name} is {held.state.value}: there is nothing to adopt")
+        if not held.renewable:
+            raise LoginFailed(
+                f"grant {self.name} holds nothing that could be tried; {fix(State.NEEDS_LOGIN, self.name)}"
+            )
+        try:
+            tried = await self._alone(self._renewal.adopt)
+        except (JournalError, StoreError) as error:
+            raise LoginFailed(f"nothing was tried: {error}") from None
+        if not tried:
+            raise LoginFailed(f"nothing was tried: {PEER_SPENDS}")
         return self.standing()
 
     async def _install(self, plain: Plain, lineage: str) -> Standing:
@@ -247,12 +331,13 @@ class Keeper:
             raise LoginFailed(f"nothing has changed, because the store fails: {error}") from None
         return self.standing()
 
-    async def forget(self) -> Secret | None:
+    async def forget(self, tell: Callable[[Secret], Awaitable[None]] | None = None) -> Secret | None:
         """Give the authorization up: no token is kept. The generation counts on. Raises `StoreError`.
 
-        Returns what was held last, for the broker to be told: the access token or, without one, the refresh token.
+        Returns what was held last: the access token or, without one, the refresh token. `tell` the broker of it: that
+        is called while nothing can renew it, and before it is forgotten.
         """
-        return await self._alone(self._renewal.give_up)
+        return await self._alone(lambda: self._renewal.give_up(tell))
 
     @property
     def refresh_token(self) -> Secret | None:
@@ -263,6 +348,35 @@ class Keeper:
     def access_token(self) -> Secret | None:
         return self._held.grant.access_token
 
+    @property
+    def state(self) -> State:
+        """Where the grant stands; `standing()` tells more, and takes longer."""
+        return self._held.state
+
+    @property
+    def grant(self) -> Grant:
+        """What is held, for whoever keeps the roster."""
+        return self._held.grant
+
+    def look_in(self, now: Now) -> float:
+        """Seconds until there is something to do or to say; infinite if there never will be."""
+        return min(self._held.look_in(now), COMMIT_AGAIN if self._uncommitted else math.inf)
+
+    def due_in(self, now: Now) -> float:
+        """Seconds until a redeem should start of its own accord; infinite if none should."""
+        return self._held.due_in(now)
+
+    @property
+    def _uncommitted(self) -> bool:
+        """Whether something is served that the store has not taken, and no flight waits for it to."""
+        return self._renewal.outstanding and self._held.state is not State.QUARANTINED
+
+    async def tend(self) -> None:
+        """Start what is due by now, and wait until what is out has ended."""
+        self._on_timer()
+        if self._flight is not None:
+            await asyncio.wait((self._flight,))
+
     def serves(self, broker: str, environment: str, login: str) -> bool:
         """Whether this grant belongs there: a token of one environment or login is worth nothing in another."""
         return (self._held.issuer, self._held.login.name) == (f"{broker}/{environment}", login)
@@ -272,7 +386,7 @@ class Keeper:
         held = self._held
         held.define(broker, environment, login)
         held.hold(held.grant)
-        self._renewal.endpoint = endpoint
+        self._renewal.redefine(endpoint)
         # A pair that may not be served waits for the very change that its message asks for.
         if held.state is State.STOPPED or (held.state is State.FRESH and held.pair is None):
             held.patience.reset()

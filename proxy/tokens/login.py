@@ -135,7 +135,9 @@ class Logins:
         if wanted.endpoints.authorize_url is None:
             raise LookupError(f"grant {wanted.grant} has no authorize address")
         now = self._clock.now()
-        state, verifier = Secret(self._token(32)), Secret(self._token(48))
+        # Members are many: the state names whose it is, so that nobody has to look through all that are under way.
+        suffix = f".{wanted.grant}" if "/" in wanted.grant else ""
+        state, verifier = Secret(self._token(32) + suffix), Secret(self._token(48))
         pending = Pending(
             id=self._token(16),
             state=state.reveal(),
@@ -192,14 +194,17 @@ class Logins:
             raise LoginRefused(str(error), grant=owner, id=pending.id) from None
 
     async def _owner(self, state: str, known: Mapping[str, Wanted]) -> tuple[str, Entry, Pending]:
-        """Whose state it is: every login under way is compared, each in constant time."""
+        """Whose state it is: every login that it may belong to is compared, each in constant time."""
         found: list[tuple[str, Entry, Pending]] = []
         used = False
-        for name, entry in await self._vault.entries(PREFIX):
-            owner, pending = name.removeprefix(PREFIX), Pending.of(entry)
+        for owner in known:
+            entry = await self._vault.get(PREFIX + owner)
+            pending = Pending.of(entry)
+            if entry is None:
+                continue
             if pending is None:
                 used |= hmac.compare_digest(entry.value["used"], _digest(state))
-            elif hmac.compare_digest(pending.state.encode(), state.encode()) and owner in known:
+            elif hmac.compare_digest(pending.state.encode(), state.encode()):
                 found.append((owner, entry, pending))
         if not found:
             raise LoginRefused("this answer was used already" if used else NOBODY_WAITS)
@@ -230,6 +235,16 @@ class Logins:
             redirect_uri=None if "redirect_uri" in wanted.login.omits else pending.redirect_uri,
             verifier=Secret(pending.verifier) if pending.verifier is not None else None,
         )
+
+
+def member_named(answer: str) -> str | None:
+    """The member (`GRANT/PERSON`) that an answer's state names; None if it names none, or cannot be read."""
+    try:
+        state = read(answer).one("state")
+    except Unreadable:
+        return None
+    name = (state or "").partition(".")[2]
+    return name if "/" in name else None
 
 
 def _authorize(wanted: Wanted, pending: Pending) -> str:

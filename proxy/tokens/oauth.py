@@ -8,6 +8,7 @@ import base64
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote_plus
 
@@ -15,8 +16,9 @@ import aiohttp
 from yarl import URL
 
 from proxy.brokers.definition import Endpoints, Login
-from proxy.outbound import CONNECT_TIMEOUT, Lost, NotSent, own_errors, session, tls_context
+from proxy.outbound import CONNECT_TIMEOUT, Lost, NotSent, own_errors, patient, session, tls_context
 from proxy.secret import Secret
+from proxy.tokens.skew import Skew
 
 TOTAL_TIMEOUT = 30.0
 LARGEST_ANSWER = 8192
@@ -100,6 +102,7 @@ class TokenEndpoint:
     ca_file: str | None = None
     private_hosts: frozenset[str] = frozenset()
     egress: str | None = None
+    skew: Skew | None = None  # is told what time it is there
 
     async def ask(self, wish: Wish, arrived: Callable[[RawAnswer], None] = _ignore) -> RawAnswer:
         """Post a wish. Raises `NotSent` (nothing was spent) or `Lost` (what it spends may be spent).
@@ -151,7 +154,8 @@ class TokenEndpoint:
         except OSError:  # `ssl.SSLError` is one too
             raise NotSent("the environment's ca_file cannot be read") from None
         # `connect`, not `sock_connect`: a name server that hangs is part of it.
-        timeout = aiohttp.ClientTimeout(total=TOTAL_TIMEOUT, connect=CONNECT_TIMEOUT, ceil_threshold=60)
+        timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT, ceil_threshold=60)
+        asked = self.skew.clock.now() if self.skew is not None else None
         fields, headers = self._proof()
         headers |= {
             "User-Agent": self.user_agent,
@@ -161,35 +165,49 @@ class TokenEndpoint:
         }
         async with session(tls, keep_alive=None, private_hosts=self.private_hosts, egress=self.egress) as client:
             with own_errors():
-                answer = await client.post(
-                    URL(url, encoded=True),
-                    data={**form, **fields},
-                    headers=headers,
-                    timeout=timeout,
-                    allow_redirects=False,
-                )
+                async with patient(TOTAL_TIMEOUT) as waiting:
+                    answer = await client.post(
+                        URL(url, encoded=True),
+                        data={**form, **fields},
+                        headers=headers,
+                        timeout=timeout,
+                        allow_redirects=False,
+                    )
             try:
-                body = await _read(answer)
+                body = await _read(answer, waiting.left)
             finally:
                 answer.close()
             raw = RawAnswer(answer.status, answer.headers.get("Content-Type", ""), body)
             arrived(raw)  # before the session is closed, which gives the loop a turn, and before anything is read in it
+            date = _date(answer)
+            if self.skew is not None and asked is not None and date is not None:
+                self.skew.compare(answer.url.host or "", date, asked)
             return replace(raw, retry_after=_retry_after(answer))
 
 
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
+async def _read(answer: aiohttp.ClientResponse, seconds: float) -> bytes:
     """What came of the body, even if it broke off: a complete refresh token may be in it."""
     body = bytearray()
     try:
         with own_errors():
-            async for chunk in answer.content.iter_any():
-                body += chunk
-                if len(body) > LARGEST_ANSWER:
-                    break
+            async with patient(seconds):
+                async for chunk in answer.content.iter_any():
+                    body += chunk
+                    if len(body) > LARGEST_ANSWER:
+                        break
     except Lost:
         if not body:
             raise
     return bytes(body[:LARGEST_ANSWER])
+
+
+def _date(answer: aiohttp.ClientResponse) -> float | None:
+    """What time it is at the broker, as Unix time; None if it does not say."""
+    try:
+        moment = parsedate_to_datetime(answer.headers.get("Date", ""))
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _retry_after(answer: aiohttp.ClientResponse) -> float | None:

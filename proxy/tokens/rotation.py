@@ -68,6 +68,7 @@ async def redeem(
     `slot` already holds the durable intent; only what spends nothing does without.
     """
     arrival = _Arrival(journal, slot, clock)
+    asked = arrival.now.boot
     try:
         raw = await endpoint.ask(wish, arrival)
     except NotSent as error:
@@ -77,8 +78,20 @@ async def redeem(
     except Exception as error:  # noqa: BLE001  a fault of ours must not look as if nothing had been spent
         return _lost(wish, f"bearerd failed while a token request was out ({type(error).__name__})")
     kept = slot is None or await _make_durable(arrival, slot, raw)
-    outcome = read(attempt, raw, broker=broker, terms=terms, now=arrival.now)
+    outcome = _aged(read(attempt, raw, broker=broker, terms=terms, now=arrival.now), arrival.now.boot - asked)
     return outcome if kept else replace(outcome, unkept=raw)
+
+
+def _aged(outcome: Outcome, seconds: float) -> Outcome:
+    """The broker may have counted the pair's life from any moment since the request: we count from the first.
+
+    Half of its life is left in any case: a slow endpoint must not make a pair that is dead when it comes.
+    """
+    grant = outcome.grant
+    if grant is None:
+        return outcome
+    spent = min(seconds, grant.life / 2)
+    return replace(outcome, grant=replace(grant, refreshed=grant.refreshed - spent, expires=grant.expires - spent))
 
 
 def _lost(wish: Wish | None, reason: str, retry_after: float | None = None) -> Outcome:

@@ -24,6 +24,15 @@ class Plan:
     mandatory: float
     keep_alive: float
 
+    def hurried(self, other: "Plan") -> "Plan":
+        """Whatever of the two comes first: a wall clock that was set may be right, and must not put anything off."""
+        return Plan(
+            born=self.born,
+            advisory=min(self.advisory, other.advisory),
+            mandatory=min(self.mandatory, other.mandatory),
+            keep_alive=min(self.keep_alive, other.keep_alive),
+        )
+
 
 def plan(grant: Grant, now: Now, jitter: Callable[[], float], renew_at: float) -> Plan:
     """Spread renewals: `jitter()` gives a number from 0 to 1. For a pair that has just been issued or loaded."""

@@ -47,6 +47,10 @@ def fix(state: State, grant: str) -> str | None:
     match state:
         case State.NONE | State.NEEDS_LOGIN:
             return f"bearerd login {grant}"
+        case State.QUARANTINED:
+            return (
+                f"bearerd adopt {grant} (tries the newest token held here, once), or log in anew: bearerd login {grant}"
+            )
         case State.STOPPED:
             return f"correct the cause, then: bearerd reload (or log in anew: bearerd login {grant})"
         case _:
@@ -69,6 +73,17 @@ def span(seconds: float) -> str:
 def ending(end: End, left: float, grant: str) -> str:
     """The warning that a login ends in `left` seconds."""
     return f"the login ends in {span(left)}, at {moment(end.at.wall)}; before that: bearerd login {grant}"
+
+
+def aging(refreshed: float, dies: float, wall: float, grant: str) -> str | None:
+    """The warning that a refresh token was not renewed for half of its life or longer; None if it was."""
+    if wall - refreshed < (dies - refreshed) / 2:
+        return None
+    left = f"dies in {span(dies - wall)}, at {moment(dies)}" if wall < dies else f"has probably died at {moment(dies)}"
+    return (
+        f"the refresh token was last renewed {span(wall - refreshed)} ago, at {moment(refreshed)}, and {left}; "
+        f"find out why it is not renewed, or log in anew: bearerd login {grant}"
+    )
 
 
 def ended(end: End, broker: Broker) -> str:

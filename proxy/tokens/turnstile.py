@@ -6,15 +6,23 @@ import asyncio
 class Turnstile:
     """Of one grant. While it is not `open`, nobody may be lent a token."""
 
+    __slots__ = ("_changed", "_lent", "_waiting", "open")
+
     def __init__(self) -> None:
         self.open = True
         self._lent = 0
+        self._waiting = 0
         self._changed: asyncio.Future[None] | None = None
 
     @property
     def busy(self) -> bool:
         """Whether a pair is lent out."""
         return self._lent > 0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a call waits for a pair."""
+        return self._waiting > 0
 
     def lend(self) -> None:
         self._lent += 1
@@ -35,7 +43,14 @@ class Turnstile:
         self.tell()
 
     async def change(self, deadline: float) -> bool:
-        """Wait for the next `tell()` until `deadline` (loop time); False if it did not come."""
+        """As a call that needs a pair: wait for the next `tell()` until `deadline` (loop time); False if none came."""
+        self._waiting += 1
+        try:
+            return await self._next(deadline)
+        finally:
+            self._waiting -= 1
+
+    async def _next(self, deadline: float) -> bool:
         loop = asyncio.get_running_loop()
         if self._changed is None:
             self._changed = loop.create_future()
@@ -50,5 +65,5 @@ class Turnstile:
         """Hold new calls back and wait, for at most `seconds`, until those in flight have ended."""
         self.open = False
         deadline = asyncio.get_running_loop().time() + seconds
-        while self._lent and await self.change(deadline):
+        while self._lent and await self._next(deadline):
             pass

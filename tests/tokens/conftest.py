@@ -1,13 +1,17 @@
 """Keepers are tested in time that jumps: days pass in milliseconds, and every time-out is exact."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 
-from tests.tokens.support import Home, VirtualLoop
+from tests.tokens.homes import empty, home  # noqa: F401  fixtures
+from tests.tokens.support import VirtualLoop
 
-JUMPING = ("test_holding", "test_keeper", "test_renewal", "test_rotation", "test_stored", "test_turnstile")
+JUMPING = (
+    "test_holding", "test_keeper", "test_lease", "test_members", "test_power_loss", "test_redemption", "test_renewal",
+    "test_resume", "test_rotation", "test_settlement", "test_stored", "test_turnstile",
+)  # fmt: skip
 
 
 def pytest_asyncio_loop_factories(
@@ -16,22 +20,3 @@ def pytest_asyncio_loop_factories(
     if item.path.stem.startswith(JUMPING):
         return {"virtual": VirtualLoop}
     return {"system": asyncio.new_event_loop}
-
-
-@pytest.fixture
-async def home() -> AsyncIterator[Home]:
-    """A grant that was logged in and is fresh, its keeper running."""
-    home = Home()
-    await home.open()
-    await home.log_in()
-    yield home
-    await home.close()
-
-
-@pytest.fixture
-async def empty() -> AsyncIterator[Home]:
-    """A keeper whose grant never saw a login."""
-    home = Home()
-    await home.open()
-    yield home
-    await home.close()

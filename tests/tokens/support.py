@@ -146,12 +146,16 @@ def _standing_still() -> contextlib.AbstractContextManager[None]:
 
 @dataclass
 class LoopClock:
-    """Both clocks by the loop's time. `step` moves the wall clock alone, as an administrator would."""
+    """Both clocks by the loop's time. `step` moves the wall clock alone, as an administrator would.
+
+    `asleep` moves both, while timers stand still: the machine was suspended.
+    """
 
     step: float = 0.0
+    asleep: float = 0.0
 
     def now(self) -> Now:
-        time = asyncio.get_running_loop().time()
+        time = asyncio.get_running_loop().time() + self.asleep
         return Now(WALL + time + self.step, BOOT + time)
 
 
@@ -305,9 +309,8 @@ class Home:
 
     async def restart(self, *, off: float = 0.0) -> None:
         """`kill -9`, `off` seconds later a new process. The old keeper's tasks end without a trace."""
-        disk, store = self.disk.after_kill(), self.store
-        self.store = MemoryStore()
-        self.store.store_id, self.store._rows = store.store_id, dict(store._rows)
+        disk = self.disk.after_kill()
+        self.store = self.store.reopened()
         self.vault = Vault(self.store, self.sealer)
         self.book = Book(self.name, self.vault)
         await self.close(kill=True)

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from proxy.brokers import HostPattern, Origin, builtin
 from proxy.brokers.definition import Login
 from proxy.clock import Now
 from proxy.secret import Secret
-from proxy.tokens.answer import Terms, read_answer, said, sendable
+from proxy.tokens.answer import Terms, as_answer, read_answer, said, sendable
 from proxy.tokens.grant import Grant, token_hash
 
 NOW = Now(1_772_557_200.0, 5_000.0)
@@ -434,3 +435,21 @@ def test_terms_are_read_off_a_definition() -> None:
         terms.default_life,
         terms.renew_at,
     )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"scopes": ("data", "trading")}, {"access_token": None}, {"refresh_token": Secret('a \u00e9 "quoted" one')}],
+    ids=["plain", "with scopes", "refresh token only", "odd token"],
+)
+def test_a_grant_as_an_answer_is_read_as_that_grant(changes: dict[str, Any]) -> None:
+    """What goes back into a journal comes out of it the same."""
+    whole = Grant(
+        "questrade", 5, "login-1", "questrade/live", Secret("R"), Secret("A"), API, NOW.wall, NOW.wall + 1800, 1800
+    )
+    grant = replace(whole, **changes)
+    before = Grant("questrade", 4, "login-1", "questrade/live")
+    parsed = read_answer(as_answer(grant), before, TERMS, NOW)
+
+    assert parsed is not None
+    assert (grant, None) == (parsed.grant, parsed.refused_host)

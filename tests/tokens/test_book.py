@@ -84,3 +84,50 @@ async def test_a_store_that_fails_is_told(book: Book, store: MemoryStore) -> Non
     for call in (book.read(), book.write(FIRST), book.verdict("aa"), book.bury("aa", "refused", 1.0)):
         with pytest.raises(StoreError, match="down"):
             await call
+
+
+async def test_a_row_that_went_back_is_climbed_past_if_asked_to(book: Book, store: MemoryStore) -> None:
+    """One generation at a time, and never over what has come as far itself."""
+    await book.write(FIRST)
+    fifth = replace(FIRST, generation=5, refresh_token=Secret("R5"))
+    assert not await book.write(fifth)
+    commits = await store.changes()
+    assert await book.write(fifth, climb=True)
+    assert (fifth, 4) == (await book.read(), await store.changes() - commits)
+
+    assert not await book.write(replace(fifth, generation=4), climb=True)
+    assert not await book.write(replace(fifth, access_token=Secret("A9")), climb=True)
+    assert await book.write(fifth, climb=True)
+    assert fifth == await book.read()
+
+
+async def test_a_row_that_is_gone_is_climbed_to_from_nothing(book: Book) -> None:
+    """A store that was emptied."""
+    third = replace(FIRST, generation=3)
+    assert await book.write(third, climb=True)
+
+    assert third == await book.read()
+
+
+async def test_who_may_spend_and_who_does_stands_in_the_row() -> None:
+    """Until it is taken back, or the generation is over."""
+    store = MemoryStore(shared=True)
+    vault = Vault(store, Sealer(bytes(32), store.store_id))
+    ours, theirs = Book("questrade", vault, "us"), Book("questrade", vault, "them")
+    await ours.write(FIRST)
+    assert (True, None) == (ours.shared, await Book("other", vault).read())
+
+    assert None is await ours.lease(60)
+    held = await theirs.lease(60)
+    assert (True, "us") == (held is not None, held.holder if held else "")
+    assert (True, False) == (await ours.note_spending(1, 60), await theirs.note_spending(1, 60))
+    for end in (ours.nothing_spent, lambda: ours.write(replace(FIRST, generation=2))):
+        await ours.note_spending(1, 60)
+        _, spending = await theirs.row()
+        assert "us" == (spending.holder if spending else "")
+        await theirs.nothing_spent()
+        assert None is not (await theirs.row())[1]
+        await end()
+        assert None is (await theirs.row())[1]
+    await ours.release()
+    assert None is await theirs.lease(60)

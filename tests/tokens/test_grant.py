@@ -18,15 +18,21 @@ BEFORE = Grant("questrade", 4, "login-1", "questrade/live", Secret("R-old"), Sec
 
 # Custody's table, drawn anew: from, event, to.
 TABLE = """
+    none         PEER_IS_NEWER   fresh
     fresh        RENEWAL_WANTED  due
     fresh        PEER_IS_NEWER   fresh
+    fresh        TOKEN_DEAD      needs-login
     fresh        NOT_CONFIGURED  stopped
     fresh        EXPIRED         needs-login
+    fresh        DOUBTFUL_STORE  quarantined
     due          RENEWAL_WANTED  due
     due          INTENT_DURABLE  redeeming
     due          PEER_IS_NEWER   fresh
+    due          ANSWER_LOST     uncertain
+    due          TOKEN_DEAD      needs-login
     due          NOT_CONFIGURED  stopped
     due          EXPIRED         needs-login
+    due          DOUBTFUL_STORE  quarantined
     redeeming    ANSWER_KEPT     answered
     redeeming    NOTHING_SENT    due
     redeeming    ANSWER_LOST     uncertain
@@ -35,13 +41,24 @@ TABLE = """
     redeeming    NOT_CONFIGURED  stopped
     answered     COMMITTED       fresh
     answered     PEER_IS_NEWER   fresh
+    answered     DOUBTFUL_STORE  quarantined
     uncertain    OLD_TOKEN_LIVES due
     uncertain    LAST_TRY        due
     uncertain    PEER_IS_NEWER   fresh
+    uncertain    TOKEN_DEAD      needs-login
     uncertain    EXPIRED         needs-login
+    uncertain    DOUBTFUL_STORE  quarantined
     stopped      TRY_AGAIN       due
+    stopped      ADOPTED         due
     stopped      PEER_IS_NEWER   fresh
+    stopped      TOKEN_DEAD      needs-login
     stopped      EXPIRED         needs-login
+    stopped      DOUBTFUL_STORE  quarantined
+    quarantined  ADOPTED         due
+    quarantined  PEER_IS_NEWER   fresh
+    quarantined  TOKEN_DEAD      needs-login
+    quarantined  EXPIRED         needs-login
+    needs-login  ADOPTED         due
     needs-login  PEER_IS_NEWER   fresh
     needs-login  NOT_OVER        fresh
 """
@@ -74,19 +91,24 @@ def test_every_state_can_be_reached_and_left() -> None:
 
 
 def test_only_a_login_leads_out_of_a_dead_end_that_needs_one() -> None:
-    """Apart from a newer pair that somebody else holds."""
+    """Apart from a newer pair that somebody else holds, a clock that was wrong, and an operator's word."""
     ways = {(state, event) for (state, event), after in NEXT.items() if after is not State.NONE}
 
-    assert {Event.LOGGED_IN} == {event for state, event in ways if state is State.NONE}
-    assert {Event.LOGGED_IN, Event.PEER_IS_NEWER, Event.NOT_OVER} == {
+    assert {Event.LOGGED_IN, Event.PEER_IS_NEWER} == {event for state, event in ways if state is State.NONE}
+    assert {Event.LOGGED_IN, Event.PEER_IS_NEWER, Event.NOT_OVER, Event.ADOPTED} == {
         event for state, event in ways if state is State.NEEDS_LOGIN
+    }
+    assert {Event.LOGGED_IN, Event.PEER_IS_NEWER, Event.ADOPTED, Event.TOKEN_DEAD, Event.EXPIRED} == {
+        event for state, event in ways if state is State.QUARANTINED
     }
 
 
 def test_what_a_call_gets_is_defined_for_every_state() -> None:
-    """Only two states need a person."""
+    """Three states need a person."""
     assert set(State) == set(SERVING)
-    assert {State.NONE, State.NEEDS_LOGIN} == {state for state, what in SERVING.items() if what is Serving.LOGIN}
+    assert {State.NONE, State.NEEDS_LOGIN, State.QUARANTINED} == {
+        state for state, what in SERVING.items() if what is Serving.LOGIN
+    }
 
 
 def test_a_grant_without_a_refresh_token_has_no_hash() -> None:
@@ -95,7 +117,20 @@ def test_a_grant_without_a_refresh_token_has_no_hash() -> None:
 
 
 ENDLESS = Grant(
-    "alpaca", 2, "login-9", "alpaca/paper", None, Secret("A"), API, 1.0, math.inf, math.inf, "connect", 5.0, ("data",)
+    "alpaca",
+    2,
+    "login-9",
+    "alpaca/paper",
+    None,
+    Secret("A"),
+    API,
+    1.0,
+    math.inf,
+    math.inf,
+    "connect",
+    5.0,
+    ("data",),
+    3,
 )
 
 
@@ -108,9 +143,9 @@ def test_a_record_holds_the_whole_grant_as_plain_json(grant: Grant) -> None:
 
 
 def test_a_record_of_before_there_were_logins_is_read() -> None:
-    """It knows neither the login's name, nor when it was, nor scopes."""
+    """It knows neither the login's name, nor when it was, nor scopes, nor of doubtful stores."""
     record = BEFORE.to_record()
-    for key in ("login", "logged_in", "scopes"):
+    for key in ("login", "logged_in", "scopes", "epoch"):
         del record[key]
 
     assert BEFORE == Grant.from_record("questrade", 4, record)

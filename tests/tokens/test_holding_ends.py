@@ -14,7 +14,7 @@ from proxy.store import Row
 from proxy.tokens.grant import State
 from proxy.tokens.holding import Holding
 from proxy.tokens.keeper import LoginFailed
-from proxy.tokens.stored import adopt
+from proxy.tokens.stored import take_over
 from tests.tokens.support import BAD_REQUEST, CONNECT, DAY, HOUR, MINUTE, SCHWAB, TRADIER, Home, settle, warnings
 
 LIFE = 86399.0
@@ -65,7 +65,7 @@ async def test_nothing_is_wanted_of_a_token_endpoint_that_could_give_nothing(day
         clock=day.clock,
         jitter=lambda: 0.5,
     )
-    await adopt(held, day.book, await day.stored())
+    await take_over(held, day.book, await day.stored())
 
     assert (State.FRESH, False, math.inf) == (held.state, held.wants(day.clock.now()), held.due_in(day.clock.now()))
     with pytest.raises(LookupError, match="grant tradier holds no refresh token"):

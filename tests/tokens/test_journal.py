@@ -70,6 +70,24 @@ async def test_a_new_journal_has_64_free_slots() -> None:
     assert one.install_id != other.install_id
 
 
+async def test_a_copied_state_directory_is_another_holder(tmp_path: Path) -> None:
+    """Two servers with one journal's id would take each other's right to spend for their own."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir(0o700)
+    one = await Journal.open(tmp_path / "one" / "journal", SEALER)
+    for file in (tmp_path / "one").iterdir():
+        copy = tmp_path / "two" / file.name
+        copy.write_bytes(file.read_bytes())
+        copy.chmod(0o600)
+    two = await Journal.open(tmp_path / "two" / "journal", SEALER)
+    assert (True, False) == (one.install_id == two.install_id, one.holder == two.holder)
+    await one.close()
+    again = await Journal.open(tmp_path / "one" / "journal", SEALER)
+    assert again.holder == one.holder
+    await again.close()
+    await two.close()
+
+
 async def test_an_intent_is_durable_when_begin_returns() -> None:
     """Whatever the power loss drops, the intent is found, without an answer."""
     disk = MemoryDisk()
@@ -347,6 +365,40 @@ async def test_the_commit_number_only_rises() -> None:
     assert {5, 6} >= {(await opened(left)).commit for left in disk.after_power_loss()}
     await journal.raise_commit(7)
     assert {7} == {(await opened(left)).commit for left in disk.after_power_loss()}
+
+
+async def test_the_commit_number_can_be_set_back() -> None:
+    """Durably, once an older store is known for what it is; from there it rises again. A failed write keeps it."""
+    disk = MemoryDisk()
+    journal = await opened(disk)
+    await journal.raise_commit(9)
+    await journal.set_commit(4)
+    assert {4} == {(await opened(left)).commit for left in disk.after_power_loss()}
+
+    disk.fail("pwrite", errno.ENOSPC)
+    with pytest.raises(JournalError, match="header"):
+        await journal.set_commit(2)
+    assert 4 == journal.commit
+    calls = disk.calls["pwrite"]
+    await journal.set_commit(4)
+    assert calls == disk.calls["pwrite"]
+    await journal.raise_commit(3)
+    await journal.raise_commit(5)
+    assert {5} == {(await opened(left)).commit for left in disk.after_power_loss()}
+
+
+async def test_a_slot_that_cannot_be_read_is_used_last() -> None:
+    """What is left of it may be all that is left of a token: other slots are taken as long as there are any."""
+    disk = MemoryDisk()
+    journal = await opened(disk)
+    journal.keep(await journal.begin(INTENT), 200, "", BODY)
+    disk.damage(PATH, 16384 + 100, b"\xff\xff")
+    again = await opened(disk.after_kill())
+    left = again._files.pread(again._file._descriptor, 16384, 16384)
+    taken = [await again.begin(replace(INTENT, grant=f"g{number}")) for number in range(60)]
+
+    assert (1, 60, 128) == (again.unreadable, len(taken), again.slots)
+    assert left == again._files.pread(again._file._descriptor, 16384, 16384)
 
 
 async def test_damage_costs_one_slot_and_no_crash() -> None:

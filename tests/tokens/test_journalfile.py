@@ -93,7 +93,7 @@ def test_damage_costs_one_slot() -> None:
     disk.damage(PATH, START + 6 * SLOT + 100, b"\xff\xff")
 
     assert [replace(RECORD, answer=None)] == list(file.read())
-    assert 1 == file.unreadable
+    assert 1 == len(file.unreadable)
 
 
 def test_headers_are_written_in_turns() -> None:

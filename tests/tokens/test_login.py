@@ -8,7 +8,7 @@ import pytest
 from proxy.brokers.definition import Endpoints
 from proxy.secret import Secret
 from proxy.store import StoreError
-from proxy.tokens.login import Pending, challenge
+from proxy.tokens.login import Pending, challenge, member_named
 from tests.tokens.logindesk import ADA, BACK, BOB, CODE, ENDPOINTS, LOGIN, Desk, answer, asked
 
 
@@ -172,3 +172,25 @@ def test_a_pending_login_does_not_show_its_secrets() -> None:
     pending = Pending("id", "canary-state", "canary-verifier", BACK, "https://a/", "app", 0, 0, "", 600)
 
     assert "canary" not in repr(pending)
+
+
+async def test_a_member_is_found_by_its_state_without_looking_through_the_others(desk: Desk) -> None:
+    """There may be very many: the state names it, and still every byte of it must be right."""
+    ann = replace(ADA, grant="ada/ann")
+    begun = await desk.begin(ann)
+    state = asked(begun)["state"]
+    assert state.endswith(".ada/ann")
+    assert ("ada/ann", None) == (member_named(answer(begun)), member_named(answer(await desk.begin())))
+
+    desk.known = {"ada": ADA, "ada/ann": ann, "ada/bob": replace(ADA, grant="ada/bob")}
+    wrong = state[:-10] + ("x" if state[-10] != "x" else "y") + state[-9:]
+    for forged in (wrong, state.replace("/ann", "/bob"), ".ada/ann", state.partition(".")[0]):
+        assert None is (await desk.refused(answer(begun, state=forged))).grant
+    assert "ada/ann" == (await desk.take(answer(begun))).grant
+    assert "used already" in str(await desk.refused(answer(begun)))
+
+
+@pytest.mark.parametrize("text", ["", "x", "?state=", "?state=abc", "?state=a.b", "https://[", "?state=a&state=b.c/d"])
+def test_an_answer_that_names_no_member(text: str) -> None:
+    """Whatever it is, it is left to the ordinary way, which refuses what it cannot read."""
+    assert None is member_named(text)

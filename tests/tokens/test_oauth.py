@@ -15,12 +15,14 @@ import aiohttp
 import pytest
 
 from proxy.brokers.definition import Endpoints, Login
+from proxy.clock import SystemClock
 from proxy.outbound import CONNECT_TIMEOUT, Lost, NotSent
 from proxy.secret import Secret
 from proxy.simulator import ca, serve
 from proxy.simulator.questrade.options import Options
 from proxy.tokens import oauth
 from proxy.tokens.oauth import Exchange, Mint, Plain, RawAnswer, Refresh, TokenEndpoint, Wish
+from proxy.tokens.skew import Skew
 from tests.wire import ScriptedBroker, Step, Visit, answer, reset
 
 PASTED = Login("refresh-token", "refresh-token")
@@ -389,6 +391,19 @@ async def test_a_ca_file_that_cannot_be_read_costs_nothing(tmp_path: Path, conte
         await endpoint_at(1, file).ask(Refresh(Secret("R")))
 
 
+async def test_what_time_it_is_at_the_broker_is_heard(endpoint: TokenEndpoint, broker: ScriptedBroker) -> None:
+    """An answer without a date, or with none that can be read, tells nothing."""
+    skew = Skew(SystemClock())
+    watched = replace(endpoint, skew=skew)
+    for headers in ([], ["Date: yesterday"], ["Date: Sun, 01 Mar 2026 10:00:00 GMT"]):
+        assert [] == skew.warnings
+        broker.script.append(says(answer(200, PAIR, *headers)))
+        await watched.ask(Refresh(Secret("R")))
+
+    (warning,) = skew.warnings
+    assert "127.0.0.1 says 2026-03-01 10:00:00 UTC" in warning
+
+
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
@@ -435,8 +450,8 @@ async def test_nothing_runs_between_the_last_byte_and_who_keeps_it(
         if "returned" not in seen:
             loop.call_soon(tick)
 
-    async def watched(raw: aiohttp.ClientResponse) -> bytes:
-        body = await read(raw)
+    async def watched(raw: aiohttp.ClientResponse, seconds: float) -> bytes:
+        body = await read(raw, seconds)
         seen["read"] = turns
         return body
 

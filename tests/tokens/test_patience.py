@@ -98,3 +98,19 @@ def test_a_rest_is_an_hour_and_a_success_or_a_person_ends_every_wait() -> None:
         assert 3610 == patience.retry_at
         end()
         assert (0, 0) == (patience.retry_at, patience.failures)
+
+
+def test_what_fails_here_is_looked_at_again_within_seconds_and_sooner_for_a_call() -> None:
+    """However often; a broker's pause is not shortened by anybody."""
+    patience = Patience(lambda: 1.0)
+    for now in (0.0, 4000.0):
+        patience.hindered(now)
+        assert (now + 5, True, 0) == (patience.retry_at, patience.local, patience.failures)
+        patience.hasten(now)
+        assert now + 1 == patience.retry_at
+        patience.hasten(now + 0.5)
+        assert now + 1 == patience.retry_at
+
+    patience.rest(0)
+    patience.hasten(0)
+    assert (3600, False) == (patience.retry_at, patience.local)

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from proxy.errors import Refusal
 from proxy.secret import Secret
-from proxy.tokens.grant import State
+from proxy.tokens.grant import State, token_hash
 from proxy.tokens.journal import Intent
 from proxy.tokens.oauth import RawAnswer, Refresh
 from tests.tokens.support import BAD_REQUEST, DAY, HOUR, LIFE, LIVE, MINUTE, WALL, Act, Home
@@ -87,14 +88,14 @@ async def test_i8_an_answer_that_is_newer_than_a_restored_store_is_adopted(home:
 
 
 async def test_of_two_answers_that_are_newer_than_the_store_the_newest_stays(home: Home) -> None:
-    """By generation, not by a wall clock that may have been set back between them."""
-    for generation, wall in ((4, WALL), (3, WALL + HOUR)):
+    """By generation, not by a wall clock that may have been set back between them. The store ends above both."""
+    for generation, wall, spent in ((4, WALL, "R4"), (3, WALL + HOUR, "R3")):
         body = b'{"refresh_token": "R%d", "access_token": "A"}' % (generation + 1)
-        intent = Intent("questrade", generation, "login-1", "ab" * 32, 1, False, wall, "")
+        intent = Intent("questrade", generation, "login-1", token_hash(Secret(spent)), 1, False, wall, "")
         home.journal.keep(await home.journal.begin(intent), 200, "", body, wall)
     await home.restart()
 
-    assert ("R5", 3, 0) == (await home.stored_token(), (await home.stored()).generation, home.journal.slots_in_use)
+    assert ("R5", 5, 0) == (await home.stored_token(), (await home.stored()).generation, home.journal.slots_in_use)
 
 
 async def test_a_newer_answer_that_names_no_refresh_token_leaves_the_stored_one(home: Home) -> None:
@@ -151,6 +152,19 @@ async def test_an_intent_alone_whose_token_was_spent_needs_a_login(home: Home) -
     await home.keep_calling(DAY)
 
     assert (1, State.NEEDS_LOGIN) == (len(home.endpoint.posts), home.state)
+
+
+async def test_a_pair_that_the_broker_has_refused_is_not_shown_as_usable_after_restarts(home: Home) -> None:
+    """The answer was lost, the old access token is dead, and so is the refresh token: the verdict tells of both."""
+    home.endpoint.script.append("lost-after")
+    await asyncio.sleep(SOON)
+    with pytest.raises(Refusal):
+        await home.keeper.renew(1)
+    assert (State.NEEDS_LOGIN, False) == (home.state, home.keeper.standing().usable)
+    for _ in range(2):
+        await home.restart()
+        assert (State.NEEDS_LOGIN, False) == (home.state, home.keeper.standing().usable)
+    assert "login-needed" == (await home.refused()).kind.name
 
 
 async def _settled(home: Home) -> str:

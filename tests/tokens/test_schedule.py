@@ -11,7 +11,7 @@ from proxy.clock import Now
 from proxy.secret import Secret
 from proxy.tokens.answer import Terms
 from proxy.tokens.grant import Grant
-from proxy.tokens.schedule import End, backoff, end_of, plan
+from proxy.tokens.schedule import End, Plan, backoff, end_of, plan
 
 NOW = Now(1_772_557_200.0, 5_000.0)
 DAY = 86400.0
@@ -30,6 +30,14 @@ def test_a_plan_puts_the_advisory_point_before_the_mandatory_one(life: float, ji
     assert life - min(60, life / 5) == pytest.approx(made.mandatory - born)
     assert made.advisory < made.mandatory
     assert 12 * 3600 * (0.9 + 0.2 * jitter) == pytest.approx(made.keep_alive - born)
+
+
+def test_of_two_plans_the_earlier_of_each_time_counts() -> None:
+    """Only when the pair was issued stays as it was known first."""
+    one, other = Plan(1.0, 20.0, 30.0, 400.0), Plan(0.0, 10.0, 35.0, 300.0)
+
+    assert Plan(1.0, 10.0, 30.0, 300.0) == one.hurried(other)
+    assert Plan(0.0, 10.0, 30.0, 300.0) == other.hurried(one)
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.5, 1.0])

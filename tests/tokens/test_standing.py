@@ -11,7 +11,7 @@ from proxy.tokens.grant import Event, State
 from proxy.tokens.oauth import Exchange, Mint, Refresh, Wish
 from proxy.tokens.rotation import Outcome
 from proxy.tokens.schedule import End
-from proxy.tokens.standing import doubt, ended, ending, fix, foreign_host, login_advice, moment, span
+from proxy.tokens.standing import aging, doubt, ended, ending, fix, foreign_host, login_advice, moment, span
 
 QUESTRADE = builtin("questrade")
 LIVE = QUESTRADE.environments["live"]
@@ -23,6 +23,9 @@ def test_a_fix_is_a_command_where_something_needs_doing(state: State) -> None:
     text = fix(state, "mine")
     if state in (State.NONE, State.NEEDS_LOGIN):
         assert "bearerd login mine" == text
+    elif state is State.QUARANTINED:
+        assert text is not None
+        assert ("bearerd adopt mine " in text, "bearerd login mine" in text) == (True, True)
     elif state is State.STOPPED:
         assert text is not None
         assert ("bearerd reload" in text, "bearerd login mine" in text) == (True, True)
@@ -102,6 +105,18 @@ def test_an_end_is_told_before_and_after_with_its_time_and_what_to_type() -> Non
         "Questrade ends a login after 7 days, however often it is renewed; this one at 2026-03-03 17:00 UTC"
         == ended(login, QUESTRADE)
     )
+
+
+def test_a_refresh_token_that_is_not_renewed_is_told_of_from_half_of_its_life_on() -> None:
+    """Since when, until when, and what to do; also when it is too late."""
+    renewed, day = 1_772_557_200.0, 86400.0
+    dies = renewed + 3 * day
+    assert aging(renewed, dies, renewed + 1.49 * day, "mine") is None
+    assert aging(renewed, dies, renewed + 2 * day, "mine") == (
+        "the refresh token was last renewed 2 days ago, at 2026-03-03 17:00 UTC, and dies in 24 h, "
+        "at 2026-03-06 17:00 UTC; find out why it is not renewed, or log in anew: bearerd login mine"
+    )
+    assert "and has probably died at 2026-03-06 17:00 UTC;" in str(aging(renewed, dies, dies, "mine"))
 
 
 def test_a_doubt_names_the_time_and_the_command() -> None:

@@ -9,7 +9,7 @@ from proxy.secret import Secret
 from proxy.store import Damaged, StoreError
 from proxy.tokens.grant import Event, Grant, State
 from proxy.tokens.holding import Holding
-from proxy.tokens.stored import OLDER_STORE, adopt, row_is_ours
+from proxy.tokens.stored import OLDER_STORE, row_is_ours, take_over
 from tests.tokens.support import CLIENT, LIFE, LIVE, PASTED, QUESTRADE, TRADIER, WALL, Home, LoopClock, broker_with
 
 
@@ -58,7 +58,7 @@ async def test_a_stored_grant_tells_where_it_stands(
     """A stranger's tokens are not even held."""
     held = holding(home)
     stored = replace(await home.stored(), **changes)  # type: ignore[arg-type]
-    await adopt(held, home.book, stored)
+    await take_over(held, home.book, stored)
 
     assert (state, stored.generation) == (held.state, held.grant.generation)
     assert reason in (None, held.reason)
@@ -70,7 +70,7 @@ async def test_nothing_stored_is_no_login_unless_the_client_can_go_by_itself() -
     for login, state in ((TRADIER, State.NONE), (CLIENT, State.DUE)):
         home = Home(broker_with(login))
         held = holding(home)
-        await adopt(held, home.book, None)
+        await take_over(held, home.book, None)
         assert state is held.state
 
 
@@ -80,7 +80,7 @@ async def test_a_verdict_on_the_stored_token_is_remembered(home: Home) -> None:
     for token_hash, state in (("ab" * 32, State.FRESH), (grant.token_hash, State.NEEDS_LOGIN)):
         held = holding(home)
         await home.book.bury(token_hash, "refused", WALL)
-        await adopt(held, home.book, grant)
+        await take_over(held, home.book, grant)
         assert state is held.state
 
 
@@ -113,13 +113,13 @@ async def test_a_row_that_cannot_be_read_puts_a_redeem_off(home: Home, fault: St
 async def due(home: Home) -> Holding:
     """The stored grant, held and due."""
     held = holding(home)
-    await adopt(held, home.book, await home.stored())
+    await take_over(held, home.book, await home.stored())
     held.see(Event.RENEWAL_WANTED)
     return held
 
 
 async def test_a_row_that_is_ours_may_be_posted_and_a_newer_one_is_adopted(home: Home) -> None:
-    """An older one stops the grant."""
+    """An older one puts the grant into quarantine."""
     held = await due(home)
     assert await row_is_ours(held, home.book)
 
@@ -129,7 +129,7 @@ async def test_a_row_that_is_ours_may_be_posted_and_a_newer_one_is_adopted(home:
 
     held.hold(replace(held.grant, generation=9))
     assert not await row_is_ours(held, home.book)
-    assert (State.STOPPED, OLDER_STORE) == (held.state, held.reason)
+    assert (State.QUARANTINED, OLDER_STORE) == (held.state, held.reason)
 
 
 async def test_a_store_that_was_emptied_is_older_than_what_is_held() -> None:

@@ -81,3 +81,19 @@ async def test_telling_nobody_is_no_promise_to_who_comes_later() -> None:
     turnstile.tell()
 
     assert not await turnstile.change(now() + 1)
+
+
+async def test_a_call_that_waits_is_known_and_a_redeem_that_drains_is_none() -> None:
+    """Whoever is waited for goes first."""
+    turnstile = Turnstile()
+    turnstile.lend()
+    draining = asyncio.ensure_future(turnstile.drain(5))
+    await asyncio.sleep(1)
+    assert not turnstile.wanted
+    call = asyncio.ensure_future(turnstile.change(now() + 5))
+    await asyncio.sleep(1)
+    assert turnstile.wanted
+    turnstile.give_back()
+    await asyncio.gather(call, draining)
+
+    assert not turnstile.wanted
