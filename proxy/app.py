@@ -2,8 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -11,7 +11,7 @@ from aiohttp import web
 from proxy import logs
 from proxy.admin import AdminSocket
 from proxy.assembly import endpoint_of, mount_of, policy_of
-from proxy.clientkeys import ClientKey, ClientKeys
+from proxy.clientkeys import ClientKeys
 from proxy.clock import Clock, SystemClock
 from proxy.config import Address, Config, ConfigInvalid, Tcp
 from proxy.console.server import Console
@@ -19,18 +19,18 @@ from proxy.custody import Custody, socket_path
 from proxy.gate.browser import Hosts
 from proxy.gate.clients import Keyring
 from proxy.gateway import Door, Gateway, Mount, Policy
+from proxy.keepers import Keepers
 from proxy.listener import Crowd, Listener, check_parser, open_listener
 from proxy.metrics import Metrics
 from proxy.operations import NotPossible, Operations
 from proxy.relay.upstream import SessionUpstream
-from proxy.settings import Settings, stamp_of
+from proxy.settings import Settings
 from proxy.store import StoreError
 from proxy.tokens.grant import State
-from proxy.tokens.journal import JournalError
-from proxy.tokens.keeper import Keeper
 from proxy.tokens.oauth import TokenEndpoint
+from proxy.tokens.skew import Skew
+from proxy.watch import Watcher
 
-WATCH = 0.5  # seconds between looks at the store's commit number
 WARM_UP = 5.0  # seconds that a start may wait for grants that have been idle for days
 NEEDS_RESTART = ("listen", "console", "store", "key", "log")
 
@@ -57,19 +57,23 @@ class App:
         self.settings = settings
         self.custody = custody
         self.clock = clock or SystemClock()
+        self.skew = Skew(self.clock)
         self.started = self.clock.now().wall
         self.operations = Operations(self)
-        self.keepers: dict[str, Keeper] = {}
+        self.metrics = Metrics()
+        self.keepers = Keepers(
+            settings,
+            custody,
+            self.clock,
+            endpoint_of=partial(endpoint_of, skew=self.skew),
+            observe=self.metrics.token_refresh,
+        )
         self.keys = ClientKeys(custody.vault, self.clock)
-        self.known_keys: tuple[ClientKey, ...] = ()
         self.listeners: list[Listener] = []
         self.stopping = False
-        self.store_fault = ""
         self.last_problems: list[str] = []
-        self.metrics = Metrics()
         self.gateway = Gateway(Policy({}, Keyring({}, {}), 0, 0), self.metrics, self.clock)
         self._reread = reread
-        self._file_changed = False
         self._doors: dict[Listener, Door] = {}
         self._crowd = Crowd(settings.config.limits.connections)
         self._upstream = SessionUpstream()
@@ -77,7 +81,8 @@ class App:
         self._console_reusable = console_reusable
         self._consoles: list[Console] = []
         self._admin = AdminSocket(socket_path(settings.config), self.operations.commands(), self.operations.holding())
-        self._watcher: asyncio.Task[None] | None = None
+        self._watcher = Watcher(self)
+        self._tasks: list[asyncio.Task[None]] = []
         self._changing = asyncio.Lock()  # one reload or stop at a time
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -87,8 +92,8 @@ class App:
         check_parser()
         config = self.settings.config
         try:
-            self.keepers = await self.new_keepers(self.settings)
-            await self.read_keys()
+            await self._watcher.begin()
+            await self.start_keepers()
             self.gateway.policy = self._policy(self.settings)
             await asyncio.gather(*(keeper.warm(WARM_UP) for keeper in self.keepers.values()))
             for address in config.listen:
@@ -111,7 +116,17 @@ class App:
         except BaseException:
             await self.stop()
             raise
-        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+        self._tasks = [self._launch(self._watcher.run()), self._launch(self.keepers.run())]
+
+    async def start_keepers(self) -> None:
+        """Of the configured grants, and of members for whom the journal holds something."""
+        self.keepers.take_over(self.settings, await self.keepers.new(self.settings))
+        await self.keepers.settle()
+
+    def _launch(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(_ended)
+        return task
 
     async def stop(self) -> None:
         """Drain: refuse new calls, let those inside and a redeem that is out end, close. Harmless twice."""
@@ -121,19 +136,18 @@ class App:
 
     async def _stop(self) -> None:
         shutdown = self.settings.config.shutdown
-        watcher, self._watcher = self._watcher, None
-        if watcher is not None:  # else the start has failed, and nobody was ever told of us
+        tasks, self._tasks = self._tasks, []
+        if tasks:  # else the start has failed, and nobody was ever told of us
             await asyncio.sleep(shutdown.drain_delay)
-            watcher.cancel()
-            await asyncio.wait((watcher,))
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
         self.gateway.draining = True
         await self._admin.stop()
         await self.operations.close()
         await asyncio.gather(*(listener.stop_accepting() for listener in self.listeners))
         # Calls inside may still need a token, so keepers close beside them, not before.
-        await asyncio.gather(
-            self.gateway.drained(shutdown.grace), *(keeper.close() for keeper in self.keepers.values())
-        )
+        await asyncio.gather(self.gateway.drained(shutdown.grace), self.keepers.close())
         await asyncio.gather(*(listener.close() for listener in self.listeners))
         await asyncio.gather(*(console.stop() for console in self._consoles))
         await self._upstream.close()
@@ -182,34 +196,9 @@ class App:
 
     # -- what requests are decided by ---------------------------------------------------------------------------------
 
-    async def new_keepers(self, settings: Settings) -> dict[str, Keeper]:
-        """A started keeper for each grant that has none yet. If one cannot start, none of them is left."""
-        found = self.custody.journal.found()
-        keepers: dict[str, Keeper] = {}
-        try:
-            for name, grant in settings.grants.items():
-                if name in self.keepers:
-                    continue
-                keepers[name] = Keeper(
-                    name,
-                    broker=grant.broker,
-                    environment=grant.environment,
-                    login=grant.login,
-                    vault=self.custody.vault,
-                    journal=self.custody.journal,
-                    endpoint=endpoint_of(settings, grant),
-                    clock=self.clock,
-                    observe=self.metrics.token_refresh,
-                )
-                await keepers[name].start(found)
-        except BaseException:
-            await asyncio.gather(*(keeper.close() for keeper in keepers.values()))
-            raise
-        return keepers
-
     def endpoint(self, grant: str) -> TokenEndpoint:
         """The token endpoint of a grant's environment."""
-        return endpoint_of(self.settings, self.settings.grants[grant])
+        return endpoint_of(self.settings, self.settings.grant(grant), self.skew)
 
     def _policy(self, settings: Settings) -> Policy:
         mounts = {name: self._mount(settings, name) for name in settings.config.mounts}
@@ -220,54 +209,25 @@ class App:
             templates={row.path for mount in mounts.values() for row in mount.table.rows},
             grants=self.keepers,
         )
-        return policy_of(settings, mounts, self.known_keys)
+        return policy_of(settings, mounts, self.keys)
 
     def mount(self, name: str) -> Mount:
         """A mount as it serves now, for an operator's own calls. `LookupError` if there is none."""
         return self._mount(self.settings, name)
 
     def _mount(self, settings: Settings, name: str) -> Mount:
-        return mount_of(settings, name, keepers=self.keepers, upstream=self._upstream)
-
-    async def read_keys(self) -> None:
-        """Take over the client keys as the store has them now. Most commits are token pairs and change none."""
-        self.honour(await self.keys.all())
-
-    def honour(self, keys: Iterable[ClientKey]) -> None:
-        """Take calls with these keys from now on, and with no others."""
-        if (keys := tuple(keys)) != self.known_keys:
-            self.known_keys = keys
-            self.gateway.policy = self._policy(self.settings)
-
-    async def _watch(self) -> None:
-        """Another process may have changed the store: client keys count within a second. A person, the file."""
-        seen = -1
-        while True:
-            await asyncio.sleep(WATCH)
-            settings = self.settings
-            stamp = await asyncio.to_thread(stamp_of, Path(settings.config.name))
-            self._file_changed = self.settings is settings and stamp != settings.stamp
-            try:
-                commits = await self.custody.store.changes()
-                if commits != seen:
-                    await self.read_keys()
-                    await self.custody.journal.raise_commit(commits)
-                seen, self.store_fault = commits, ""
-            except (StoreError, JournalError) as error:
-                self._store_fails(str(error))
-            except Exception as error:  # noqa: BLE001  a watcher that ended would honour removed keys for ever
-                self._store_fails(f"a record could not be read ({type(error).__name__})")
-
-    def _store_fails(self, reason: str) -> None:
-        if not self.store_fault:
-            log.error("the store fails; tokens in hand are served on", reason=reason)
-        self.store_fault = reason
+        return mount_of(settings, name, keepers=self.keepers, upstream=self._upstream, keeper_of=self.keepers.of)
 
     # -- change -------------------------------------------------------------------------------------------------------
 
+    @property
+    def store_fault(self) -> str:
+        """What is wrong with the store right now; empty if nothing is."""
+        return self._watcher.store_fault
+
     def config_changed(self) -> bool:
         """Whether the file is another than the one that was loaded."""
-        return self._file_changed
+        return self._watcher.file_changed
 
     async def reload(self) -> dict[str, Any]:
         """Take over the configuration whole, or raise and keep the old one. Returns what changed."""
@@ -294,19 +254,15 @@ class App:
         settings = await asyncio.to_thread(self._reread)
         self._check_change(settings)
         # What may fail comes first, and is undone if it does.
-        keepers = await self.new_keepers(settings)
+        keepers = await self.keepers.new(settings)
         try:
             roots = await self._new_roots(settings.config)
         except BaseException:
             await asyncio.gather(*(keeper.close() for keeper in keepers.values()))
             raise
         # From here to the new policy nothing is awaited: no call sees half of it.
-        old, self.settings, self._file_changed = self.settings.config, settings, False
-        dropped = [self.keepers.pop(name) for name in self.keepers.keys() - settings.grants.keys()]
-        for name, keeper in self.keepers.items():
-            grant = settings.grants[name]
-            keeper.redefine(grant.broker, grant.environment, grant.login, endpoint_of(settings, grant))
-        self.keepers |= keepers
+        old, self.settings, self._watcher.file_changed = self.settings.config, settings, False
+        dropped = self.keepers.take_over(settings, keepers)
         self.gateway.policy = self._policy(settings)
         gone = [
             listener for listener, mount in self.doors() if mount and _port(old, mount) != _port(settings.config, mount)
@@ -316,14 +272,12 @@ class App:
         for listener in self.listeners:
             self._doors[listener].hosts = self._hosts(listener, settings.config)
         for keeper in dropped:
-            self.metrics.no_token_pair(keeper.name)
+            self.metrics.gone(keeper.name)
         for console in self._consoles:
             console.allow_hosts(settings.config.allowed_hosts)
         # Nobody asked for the calls inside to end: one of them may be an order.
         grace = settings.config.shutdown.grace
-        await asyncio.gather(
-            *(listener.close(grace=grace) for listener in gone), *(keeper.close() for keeper in dropped)
-        )
+        await asyncio.gather(*(listener.close(grace=grace) for listener in gone), self.keepers.drop(dropped))
         for listener in gone:
             del self._doors[listener]
 
@@ -362,7 +316,10 @@ class App:
     def rendered_metrics(self) -> bytes:
         """The metrics as text, with the ages of the tokens as they are now."""
         self.metrics.journal_slots(lambda: self.custody.journal.slots_in_use)
+        self.metrics.store_up(not self.store_fault)
         for standing in (keeper.standing() for keeper in self.keepers.values()):
+            members = {state.value: count for state, count in self.keepers.members(standing.grant).items()}
+            self.metrics.standing(standing.grant, standing.state.value, standing.since, members)
             if standing.state is State.NONE:
                 self.metrics.no_token_pair(standing.grant)
                 continue
@@ -374,6 +331,12 @@ class App:
                 ends=standing.ends,
             )
         return self.metrics.render()
+
+
+def _ended(task: "asyncio.Task[None]") -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        log.error("a task of the server ended by a fault of ours", error=type(error).__name__)
 
 
 def _port(config: Config, mount: str) -> int | None:

@@ -1,9 +1,9 @@
 """What a configuration makes of the rooms: mounts, the policy of the gateway, token endpoints. No state of its own."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from proxy import __version__
-from proxy.clientkeys import ClientKey
+from proxy.clientkeys import ClientKeys
 from proxy.gate.clients import Client, Keyring
 from proxy.gateway import Mount, Policy
 from proxy.relay.http import Relay
@@ -11,11 +11,19 @@ from proxy.relay.upstream import Place, Upstream
 from proxy.settings import GrantSettings, Settings
 from proxy.tokens.keeper import Keeper
 from proxy.tokens.oauth import TokenEndpoint
+from proxy.tokens.skew import Skew
 
 USER_AGENT = f"bearerd/{__version__}"
 
 
-def mount_of(settings: Settings, name: str, *, keepers: Mapping[str, Keeper], upstream: Upstream) -> Mount:
+def mount_of(
+    settings: Settings,
+    name: str,
+    *,
+    keepers: Mapping[str, Keeper],
+    upstream: Upstream,
+    keeper_of: Callable[[str], Awaitable[Keeper]] | None = None,
+) -> Mount:
     """A mount of the configuration, ready to serve. `LookupError` if there is none, or no keeper for its grant."""
     config = settings.config
     mount = config.mounts[name]
@@ -37,32 +45,31 @@ def mount_of(settings: Settings, name: str, *, keepers: Mapping[str, Keeper], up
         api=api.name,
         table=api.table,
         scopes=frozenset(mount.scopes),
-        relay=Relay(broker=broker, place=place, keeper=keepers[grant.name], upstream=upstream),
+        relay=Relay(broker=broker, place=place, keeper=keepers[grant.name], upstream=upstream, keeper_of=keeper_of),
         user_agent=config.user_agent or broker.user_agent or USER_AGENT,
         also=frozenset(header.encode() for header in broker.add_headers),
         apps={client_id: app.client_secret for client_id, app in grant.apps.items()},
     )
 
 
-def policy_of(settings: Settings, mounts: Mapping[str, Mount], keys: Iterable[ClientKey]) -> Policy:
-    """All that decides over a request, as the configuration and the client keys say."""
+def policy_of(settings: Settings, mounts: Mapping[str, Mount], keys: ClientKeys) -> Policy:
+    """All that decides over a request, as the configuration and the client keys say; keys count as they change."""
     config = settings.config
     rights = {} if isinstance(config.clients, str) else config.clients
     clients = {
         name: Client(name, {mount: frozenset(scopes) for mount, scopes in allowed.items()})
         for name, allowed in rights.items()
     }
-    digests = {key.digest: key.client for key in keys}
     return Policy(
         mounts=mounts,
-        keyring=Keyring(digests, clients, open_to_all=config.open_to_all),
+        keyring=Keyring(keys.digests, clients, bindings=keys.bindings, open_to_all=config.open_to_all),
         body_limit=config.limits.body_bytes,
         in_flight_per_client=config.limits.in_flight_per_client,
     )
 
 
-def endpoint_of(settings: Settings, grant: GrantSettings) -> TokenEndpoint:
-    """Where the tokens of a grant come from, and as whom we ask."""
+def endpoint_of(settings: Settings, grant: GrantSettings, skew: Skew | None = None) -> TokenEndpoint:
+    """Where the tokens of a grant come from, and as whom we ask. `skew` hears what time it is there."""
     return TokenEndpoint(
         endpoints=grant.endpoints,
         login=grant.login,
@@ -72,4 +79,5 @@ def endpoint_of(settings: Settings, grant: GrantSettings) -> TokenEndpoint:
         ca_file=grant.environment.ca_file,
         private_hosts=grant.environment.private_hosts,
         egress=settings.config.egress_proxy,
+        skew=skew,
     )

@@ -11,8 +11,9 @@ log = logs.get("audit")
 class Record:
     """What is known of one call so far; the gateway fills it in as it learns more.
 
-    `row` is the template that matched, `outcome` is `broker` for a relayed answer, `here` for one of ours, else the
-    name of the refusal. `seconds` runs from the parsed head to the last byte handed to the client.
+    `grant` is whose credential went along; `row` is the template that matched, `outcome` is `broker` for a relayed
+    answer, `here` for one of ours, else the name of the refusal. `seconds` runs from the parsed head to the last byte
+    handed to the client.
     """
 
     request_id: str
@@ -27,6 +28,7 @@ class Record:
     generation: int | None = None
     replayed: bool = False
     seconds: float = 0.0
+    grant: str | None = None
 
     @property
     def refused(self) -> bool:
@@ -42,6 +44,7 @@ def write(record: Record) -> None:
         request_id=record.request_id,
         client=record.client,
         mount=record.mount,
+        grant=record.grant,
         method=record.method,
         row=record.row,
         scope=record.scope,

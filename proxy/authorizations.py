@@ -5,6 +5,7 @@ end. Once the second half has begun, it runs to its end whoever leaves: a code w
 """
 
 import asyncio
+import contextlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Coroutine
@@ -16,11 +17,12 @@ from proxy.admin import NotPossible
 from proxy.clock import Clock
 from proxy.custody import Custody
 from proxy.gate.browser import Hosts
+from proxy.keepers import Keepers
 from proxy.outbound import Lost, NotSent
 from proxy.secret import Secret
-from proxy.settings import GrantSettings, Settings
-from proxy.tokens.keeper import Keeper, LoginFailed
-from proxy.tokens.login import Begun, LoginRefused, Logins, Wanted
+from proxy.settings import GrantSettings, NoSuchGrant, Settings
+from proxy.tokens.keeper import LoginFailed
+from proxy.tokens.login import Begun, LoginRefused, Logins, Wanted, member_named
 from proxy.tokens.oauth import Mint, Plain, Refresh, TokenEndpoint
 from proxy.tokens.redirect import Unreadable, place
 from proxy.tokens.standing import Standing
@@ -45,7 +47,7 @@ class Running(Protocol):
     clock: Clock
     stopping: bool
     custody: Custody
-    keepers: dict[str, Keeper]
+    keepers: Keepers
 
     @property
     def console_address(self) -> str | None: ...
@@ -69,7 +71,8 @@ class _Ended:
 
 
 class Authorizations:
-    """Logs grants in and revokes them. Grants are named as in the configuration; one that is not there: `LookupError`.
+    """Logs grants in and revokes them. Grants are named as in the configuration, members of them `GRANT/PERSON`; one
+    that cannot be: `LookupError`.
 
     What has a broker's or a person's no in it raises `LoginFailed`, what makes no sense as things stand `NotPossible`;
     `StoreError` passes.
@@ -86,8 +89,8 @@ class Authorizations:
 
         Client credentials need none: they are in the configuration.
         """
-        settings = self._app.settings.grants[grant]
-        keeper, lineage = self._app.keepers[grant], secrets.token_hex(8)
+        settings = self._app.settings.grant(grant)
+        keeper, lineage = await self._app.keepers.of(grant), secrets.token_hex(8)
         kind, parts = settings.login.kind, settings.login.placement.parts
         if kind == "client-credentials":
             return await keeper.login(Mint(), lineage)
@@ -102,11 +105,11 @@ class Authorizations:
 
     async def begin(self, grant: str) -> Begun:
         """The first half of a login over the broker's page: the address to open there."""
-        wanted = self._wanted(self._app.settings.grants[grant])
+        wanted = self._wanted(self._app.settings.grant(grant))
         if wanted is None:
             raise NotPossible(
                 f"{grant} has no address that the broker could lead back to: there is no console on a TCP port",
-                f"set grants.{grant}.redirect_uri to the one that is registered with the broker",
+                f"set grants.{grant.partition('/')[0]}.redirect_uri to the one that is registered with the broker",
             )
         begun = await self._logins.begin(wanted)
         for id_, end in self._ends.items():
@@ -121,8 +124,7 @@ class Authorizations:
         return await self._in_flight(self._complete(answer, grant))
 
     async def _complete(self, answer: str, grant: str | None) -> Standing:
-        settings = self._app.settings.grants
-        known = {name: wanted for name in settings if (wanted := self._wanted(settings[name])) is not None}
+        known = self._known(answer)
         try:
             taken = await self._logins.take(answer, known, grant=grant)
         except LoginRefused as error:
@@ -132,7 +134,8 @@ class Authorizations:
             raise NotCompleted(str(error), error.grant) from None
         ended = _Ended(None, "bearerd failed; its log says where")
         try:
-            standing = await self._app.keepers[taken.grant].login(taken.exchange, secrets.token_hex(8))
+            keeper = await self._app.keepers.of(taken.grant)
+            standing = await keeper.login(taken.exchange, secrets.token_hex(8))
             ended = _Ended(standing)
         except LoginFailed as error:
             ended = _Ended(None, str(error))
@@ -141,6 +144,16 @@ class Authorizations:
             self._end(taken.grant, taken.id, ended)
         log.info("a login was completed", grant=taken.grant)
         return standing
+
+    def _known(self, answer: str) -> dict[str, Wanted]:
+        """The logins that an answer may complete: those of configured grants, and of the member that it names."""
+        names, settings = list(self._app.settings.grants), self._app.settings
+        member = member_named(answer)
+        if member is not None:
+            with contextlib.suppress(NoSuchGrant):
+                names.append(settings.grant(member).name)
+        wanted = {name: self._wanted(settings.grant(name)) for name in names}
+        return {name: each for name, each in wanted.items() if each is not None}
 
     async def wait(self, grant: str, id_: str, seconds: float) -> Standing | None:
         """How the login `id_` ended, as soon as it does; None if it has not within `seconds` (at most 60)."""
@@ -168,18 +181,23 @@ class Authorizations:
 
     async def revoke(self, grant: str) -> dict[str, Any]:
         """Give a grant up: at the broker where it can be done, and here in any case."""
-        keeper = self._app.keepers[grant]
-        token = keeper.access_token or keeper.refresh_token
-        told, message = await self._tell_broker(grant, token)
+        keeper = await self._app.keepers.of(grant)
+        if "/" in grant and not keeper.standing().generation:
+            # Most likely a slip of the pen: it must leave no record of a person who was never here.
+            raise NotPossible(f"nobody has ever logged in as {grant}; nothing was revoked")
+        answers = [await self._tell_broker(grant, None)]
+
+        async def tell(token: Secret) -> None:
+            answers.append(await self._tell_broker(grant, token))
+
         await self._logins.end(grant)
-        last = await keeper.forget()
-        if last is not None and last != token:  # a login or a renewal has ended in between
-            told, message = await self._tell_broker(grant, last)
+        await keeper.forget(tell)
+        told, message = answers[-1]
         return {"grant": grant, "broker_told": told, "message": message}
 
     async def _tell_broker(self, grant: str, token: Secret | None) -> tuple[bool, str]:
         """Whether the broker has revoked a token, and a sentence about that for a person."""
-        settings = self._app.settings.grants[grant]
+        settings = self._app.settings.grant(grant)
         if settings.endpoints.revoke_url is None:
             return False, _by_hand(settings)
         if token is None:
@@ -207,7 +225,7 @@ class Authorizations:
 
     def begins_here(self, grant: str) -> bool:
         """Whether a browser that is at the console can log this grant in."""
-        wanted = self._wanted(self._app.settings.grants[grant])
+        wanted = self._wanted(self._app.settings.grant(grant))
         return wanted is not None and self.answered_here(wanted.redirect_uri)
 
     def _wanted(self, grant: GrantSettings) -> Wanted | None:

@@ -19,7 +19,7 @@ from proxy.brokers import Broker
 from proxy.clock import Clock
 from proxy.errors import Refusal, render
 from proxy.gate import browser, fill, guards, target
-from proxy.gate.clients import Client, Keyring, allowed
+from proxy.gate.clients import Client, Keyring, allowed, grant_for
 from proxy.gate.rows import Row
 from proxy.gate.scopes import Denied, ScopeTable
 from proxy.intake import PATIENCE, body_of
@@ -144,6 +144,7 @@ class Gateway:
         row = _row(mount, method, wanted)
         record.row, record.scope, record.mutating = row.path, row.scope or None, row.mutating
         _permit(mount, client, row)
+        record.grant = grant_for(client, mount.relay.grant)
         header_rules.check_upgrade(headers, websocket=row.websocket)
         if mount.relay.placement.kind == "query":
             guards.query_must_not_name(wanted.query, mount.relay.placement.names[0])
@@ -154,8 +155,8 @@ class Gateway:
     async def _carry(
         self, mount: Mount, outgoing: Outgoing, door: Door, request: web.BaseRequest, record: audit.Record
     ) -> web.StreamResponse:
-        """There and back."""
-        exchange = await mount.relay.fetch(outgoing)
+        """There and back, with the token of the grant on record."""
+        exchange = await mount.relay.fetch(outgoing, record.grant)
         try:
             self._answered(mount, exchange, record)
             kept = header_rules.to_client(

@@ -1,14 +1,20 @@
 """The configuration together with the brokers that it names, each checked against the other."""
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from proxy.brokers import Api, Broker, Origin, catalogue
 from proxy.config import Config, ConfigInvalid, Mount, Problem, did_you_mean, load
+from proxy.config.model import NAME_PATTERN
 from proxy.grants import GrantSettings as GrantSettings  # noqa: PLC0414  both are imported from here
 from proxy.grants import OAuthApp as OAuthApp  # noqa: PLC0414
 from proxy.grants import read_grants
+
+
+class NoSuchGrant(LookupError):
+    """No grant can have that name. The text is for a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,24 @@ class Settings:
         """The API that a mount is; `LookupError` for an unknown mount."""
         wanted = self.config.mounts[mount]
         return self.brokers[wanted.broker].api(wanted.api)
+
+    def grant(self, name: str) -> GrantSettings:
+        """A configured grant, or a member of one (`GRANT/PERSON`), which is logged in in the same way.
+
+        Raises `NoSuchGrant`.
+        """
+        base, slash, person = name.partition("/")
+        found = self.grants.get(base)
+        if found is None:
+            known = ", ".join(self.grants) or "none"
+            raise NoSuchGrant(f"there is no grant '{base}' in the configuration that is loaded; known: {known}")
+        if not slash:
+            return found
+        if not re.fullmatch(NAME_PATTERN, person, re.ASCII):
+            raise NoSuchGrant(f"'{name}' is no name of a grant: after the / stand 1 to 63 of a-z, 0-9 and -")
+        if found.login.kind == "client-credentials":
+            raise NoSuchGrant(f"grant {base} logs in by client credentials, which are the same for everybody")
+        return replace(found, name=name)
 
     def origin_of(self, mount: str) -> Origin | None:
         """The one address of a mount's API; None where token answers name it. `LookupError` for an unknown mount."""

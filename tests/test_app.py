@@ -212,7 +212,6 @@ async def test_a_reload_that_cannot_be_done_changes_nothing(
             assert home.app.gateway.policy is before
             assert (1, ["questrade"]) == (len(home.app.listeners), list(home.app.keepers))
             assert 200 == (await home.order()).status
-            await home.app.read_keys()
 
 
 OWN = """

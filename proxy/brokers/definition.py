@@ -103,7 +103,8 @@ class Environment:
     `api_hosts` are the hosts that a bearer may be sent to; `api_servers` the address of each API, missing where token
     answers name it.
     `private_hosts` are names that may lead to private addresses; an address that is written out needs no such leave.
-    `min_life`, `renew_cooldown` and `max_rotations_per_day` (0: no limit) bound how often a token is renewed.
+    `min_life`, `renew_cooldown` and `max_rotations_per_day` (0: no limit) bound how often a token is renewed, and
+    `token_concurrency` how many token requests may be out at a time.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Environment:
     min_life: float = 60.0
     renew_cooldown: float = 120.0
     max_rotations_per_day: int = 200
+    token_concurrency: int = 8
     private_hosts: frozenset[str] = frozenset()
 
     def endpoints(self, login: Login) -> Endpoints:

@@ -14,7 +14,7 @@ from proxy.config.problem import did_you_mean
 
 _ENVIRONMENT = (
     *ENDPOINTS, "logins", "api_server", "api_servers", "api_hosts", "ca_file", "private_hosts", "min_life",
-    "renew_cooldown", "max_rotations_per_day",
+    "renew_cooldown", "max_rotations_per_day", "token_concurrency",
 )  # fmt: skip
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 _SLASHES = 2  # of https://
@@ -50,6 +50,7 @@ def _environment(section: Section, name: str, frame: Frame, known: Environment |
     ca_file = matching(section, "ca_file", _FILE, "a path, absolute, from `~/`, or from this file's directory")
     given: dict[str, Any] = times | {
         "max_rotations_per_day": section.whole("max_rotations_per_day"),
+        "token_concurrency": _token_concurrency(section),
         "ca_file": None if ca_file is None else str(frame.base / Path(ca_file).expanduser()),
     }
     given = {key: value for key, value in given.items() if value is not None}
@@ -70,6 +71,14 @@ def _environment(section: Section, name: str, frame: Frame, known: Environment |
     if not found.logins:
         _tell_what_is_missing(section, frame, found.defaults)
     return found
+
+
+def _token_concurrency(section: Section) -> int | None:
+    value = section.whole("token_concurrency")
+    if value is not None and value < 1:
+        section.fault("token_concurrency", "must be at least 1", "write how many token requests may be out at a time")
+        return None
+    return value
 
 
 def _own_endpoints(section: Section, frame: Frame) -> dict[str, dict[str, Any]]:

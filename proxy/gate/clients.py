@@ -67,10 +67,15 @@ class PresentedKey:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who is asking. `rights` maps a mount to the scopes that it may use there; None: all that the mounts allow."""
+    """Who is asking. `rights` maps a mount to the scopes that it may use there; None: all that the mounts allow.
+
+    `grants` are the members (`GRANT/PERSON`) that the key is bound to: on mounts of such a grant it stands for that one
+    person, and on others for nobody. Without any it uses what the mounts name.
+    """
 
     name: str
     rights: Mapping[str, frozenset[str]] | None
+    grants: tuple[str, ...] = ()
 
 
 LOCAL = Client("local", None)  # anybody, where the configuration says `clients: none`
@@ -104,10 +109,22 @@ def presented(headers: Iterable[tuple[bytes, bytes]]) -> PresentedKey | None:
 
 
 class Keyring:
-    """All clients and the digests of their keys. With `open_to_all` every caller is `local` and needs no key."""
+    """All clients and the digests of their keys. With `open_to_all` every caller is `local` and needs no key.
 
-    def __init__(self, digests: Mapping[str, str], clients: Mapping[str, Client], *, open_to_all: bool = False) -> None:
-        self._digests = dict(digests)
+    `digests` (digest → client) and `bindings` (digest → members) may change in place: a key counts as long as it is
+    there.
+    """
+
+    def __init__(
+        self,
+        digests: Mapping[str, str],
+        clients: Mapping[str, Client],
+        *,
+        bindings: Mapping[str, tuple[str, ...]] | None = None,
+        open_to_all: bool = False,
+    ) -> None:
+        self._digests = digests
+        self._bindings = {} if bindings is None else bindings
         self._clients = dict(clients)
         self._open = open_to_all
 
@@ -130,7 +147,8 @@ class Keyring:
             raise _unknown("The call carries no client key.")
         if fault := key_fault(key):
             raise _unknown(f"The call's client key is none of bearerd's: {fault}.")
-        name = self._digests.get(digest(key))
+        fingerprint = digest(key)
+        name = self._digests.get(fingerprint)
         if name is None:
             raise _unknown("The call's client key is not known here; it may have been removed.")
         client = self._clients.get(name)
@@ -139,7 +157,8 @@ class Keyring:
                 "The call's client key belongs to a client that the configuration no longer lists.",
                 fix="add the client under `clients:`, or remove its key with `bearerd clients remove NAME`",
             )
-        return client
+        grants = self._bindings.get(fingerprint)
+        return client if grants is None else Client(client.name, client.rights, grants)
 
     def __repr__(self) -> str:
         return f"Keyring(clients={sorted(self._clients)}, keys={len(self._digests)}, open_to_all={self._open})"
@@ -156,6 +175,18 @@ def allowed(client: Client, mount: str, mount_scopes: frozenset[str], scope: str
     if scope not in client.rights[mount]:
         return f"The client {client.name} does not have the scope {scope} on the mount {mount}."
     return None
+
+
+def grant_for(client: Client, grant: str) -> str:
+    """Whose grant a call uses on a mount of `grant`. `Refusal("scope-denied")` if the key is bound to others only."""
+    if not client.grants:
+        return grant
+    for member in client.grants:
+        if member.partition("/")[0] == grant:
+            return member
+    detail = f"The key is bound to {' and '.join(client.grants)}; this mount belongs to the grant {grant}."
+    fix = f"use a key of its own for it: bearerd clients add {client.name} --grant {grant}/PERSON"
+    raise Refusal("scope-denied", detail, fix=fix)
 
 
 def _from_authorization(value: bytes) -> list[bytes]:

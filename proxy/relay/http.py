@@ -4,7 +4,7 @@ What may be repeated is decided here and only here; see "Replay" in `docs/custod
 """
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from time import perf_counter
@@ -20,6 +20,7 @@ from proxy.relay import credential
 from proxy.relay import headers as header_rules
 from proxy.relay.upstream import Answer, Body, Call, Place, Upload, Upstream
 from proxy.secret import Secret
+from proxy.store import StoreError
 from proxy.tokens.grant import TokenPair
 from proxy.tokens.keeper import Keeper
 
@@ -76,10 +77,11 @@ class Exchange:
     """A broker's answer, on its way. `start` was read ahead; `whole` says that it is the whole body.
 
     `origin` is where it came from. `seconds` passed between the first byte sent and the answer's head. `lent`: the pair
-    is still to be given back.
+    is still to be given back, to `keeper`.
     """
 
     answer: Answer
+    keeper: Keeper
     pair: TokenPair
     origin: Origin
     start: bytes = b""
@@ -90,17 +92,29 @@ class Exchange:
 
 
 class Relay:
-    """Carries the calls of one mount. `close()` of the upstream is the app's."""
+    """Carries the calls of one mount. `close()` of the upstream is the app's.
 
-    def __init__(self, *, broker: Broker, place: Place, keeper: Keeper, upstream: Upstream) -> None:
+    `keeper` is that of the mount's grant; `keeper_of` gives those of the grant's members, for calls that are theirs.
+    """
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        place: Place,
+        keeper: Keeper,
+        upstream: Upstream,
+        keeper_of: Callable[[str], Awaitable[Keeper]] | None = None,
+    ) -> None:
         self._broker = broker
         self._place = place
         self._keeper = keeper
+        self._keeper_of = keeper_of
         self._upstream = upstream
 
     @property
     def grant(self) -> str:
-        """Whose credential goes along."""
+        """Whose credential goes along, unless a call is a member's."""
         return self._place.grant
 
     @property
@@ -108,17 +122,33 @@ class Relay:
         """Where it goes."""
         return self._place.placement
 
-    async def fetch(self, outgoing: Outgoing) -> Exchange:
-        """Get the broker's answer; give the pair back with `finish()`. Raises `Refusal`."""
-        pair = await self._keeper.take()
-        exchange = await self._once(outgoing, pair)
+    async def fetch(self, outgoing: Outgoing, grant: str | None = None) -> Exchange:
+        """Get the broker's answer; give the pair back with `finish()`. Raises `Refusal`.
+
+        `grant` is the mount's own or a member of it, and one keeper serves the whole exchange.
+        """
+        keeper = await self._keeper_for(grant)
+        pair = await keeper.take()
+        exchange = await self._once(outgoing, keeper, pair)
         if exchange.answer.status == HTTPStatus.UNAUTHORIZED:
             exchange = await self._refused(outgoing, exchange)
         elif HTTPStatus.OK <= exchange.answer.status < HTTPStatus.MULTIPLE_CHOICES:
-            self._keeper.accepted(pair.generation)
+            keeper.accepted(pair.generation)
         if outgoing.streaming:
             self._give_back(exchange)  # a redeem does not wait for streams
         return exchange
+
+    async def _keeper_for(self, grant: str | None) -> Keeper:
+        if grant is None or grant == self._place.grant:
+            return self._keeper
+        if self._keeper_of is None or grant.partition("/")[0] != self._place.grant:
+            raise LookupError(f"{grant} is no member of the grant {self._place.grant}")
+        try:
+            return await self._keeper_of(grant)
+        except StoreError as error:
+            raise Refusal("token-unavailable", f"grant {grant}: the store fails: {error}", retry_after=1) from None
+        except LookupError as error:
+            raise Refusal("login-needed", f"The key is bound to {grant}, which there cannot be: {error}.") from None
 
     def finish(self, exchange: Exchange) -> None:
         """The answer has been passed on, or given up."""
@@ -128,7 +158,7 @@ class Relay:
     def _give_back(self, exchange: Exchange) -> None:
         if exchange.lent:
             exchange.lent = False
-            self._keeper.give_back()
+            exchange.keeper.give_back()
 
     async def _refused(self, outgoing: Outgoing, exchange: Exchange) -> Exchange:
         """A 401: if it speaks of the token, renew, and send once more if nothing can have been executed."""
@@ -140,7 +170,7 @@ class Relay:
         # Give the pair back first: a redeem waits for those that still use the old token.
         self._give_back(exchange)
         try:
-            newer = await self._keeper.renew(exchange.pair.generation)
+            newer = await exchange.keeper.renew(exchange.pair.generation)
         except Refusal:
             if not repeats:  # the broker's own answer stands, and no Retry-After asks for the call once more
                 return exchange
@@ -152,10 +182,10 @@ class Relay:
         if newer is None:
             return exchange
         if not repeats:
-            self._keeper.give_back()
+            exchange.keeper.give_back()
             return exchange
         exchange.answer.close()
-        again = await self._once(outgoing, newer)
+        again = await self._once(outgoing, exchange.keeper, newer)
         again.replayed = True
         return again
 
@@ -164,27 +194,27 @@ class Relay:
             return True
         return outgoing.whole and self._broker.refusal_proves_nonexecution
 
-    async def _once(self, outgoing: Outgoing, pair: TokenPair) -> Exchange:
+    async def _once(self, outgoing: Outgoing, keeper: Keeper, pair: TokenPair) -> Exchange:
         """One sending, with a lent pair: it is the exchange's from here on, or has been given back when this raises."""
         try:
-            exchange = await self._send(outgoing.with_pair(pair))
+            exchange = await self._send(outgoing.with_pair(pair), keeper)
             try:
                 await self._read_ahead(exchange, outgoing)
             except BaseException:
                 exchange.answer.close()
                 raise
         except NotSent as error:
-            self._keeper.give_back()
+            keeper.give_back()
             raise _unreachable(error, outgoing) from None
         except Lost as error:
-            self._keeper.give_back()
+            keeper.give_back()
             raise (outgoing.fault or _lost(str(error), error.kind, outgoing)) from None
         except BaseException:
-            self._keeper.give_back()
+            keeper.give_back()
             raise
         return exchange
 
-    async def _send(self, call: Call) -> Exchange:
+    async def _send(self, call: Call, keeper: Keeper) -> Exchange:
         started = perf_counter()
         try:
             answer = await self._upstream.send(call, self._place)
@@ -194,7 +224,7 @@ class Relay:
                 raise
             answer = await self._upstream.send(call, self._place)
         origin = self._place.origin_for(call.pair)
-        return Exchange(answer, call.pair, origin, seconds=perf_counter() - started)
+        return Exchange(answer, keeper, call.pair, origin, seconds=perf_counter() - started)
 
     async def _read_ahead(self, exchange: Exchange, outgoing: Outgoing) -> None:
         """Read what is better known before the head goes on.

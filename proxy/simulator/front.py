@@ -23,6 +23,7 @@ Refusal = Answer | Callable[[], Answer]
 
 _TOKEN = {
     "token-invalid-grant": '400 {"error": "invalid_grant"} (refused)',
+    "token-403": "403 page (refused)",
     "token-429": "429 with Retry-After: 1 (refused)",
     "token-500": "500 page (refused)",
     "token-503-html-maintenance": "503 page (refused)",
@@ -36,6 +37,7 @@ _TOKEN = {
     "token-truncated-late": "the answer ends after the newest token (done)",
     "token-junk-expires": '"expires_in": "soon" (done)',
     "token-no-refresh": "no refresh_token in the answer (done)",
+    "token-foreign-api-server": "api_server is a host that is not the broker's (done)",
 }
 _API = {
     "api-500": "500 page (refused)",
@@ -50,8 +52,11 @@ _BOTH = {"maintenance": "503 page (refused)"}
 _ERROR_PAGE = Answer(500, b"<html><body><h1>Internal Server Error</h1></body></html>", HTML)
 _MAINTENANCE = Answer(503, b"<html><body><h1>Down for maintenance</h1></body></html>", HTML)
 
+FOREIGN_API_SERVER = "https://api.broker.evil.example/"
+
 REFUSALS: Mapping[str, Answer] = {
     "token-invalid-grant": Answer(400, b'{"error":"invalid_grant"}'),
+    "token-403": Answer(403, b"<html><body><h1>403 Forbidden</h1></body></html>", HTML),
     "token-429": Answer(429, b"Too Many Requests", TEXT, {"Retry-After": "1"}),
     "token-500": _ERROR_PAGE,
     "token-503-html-maintenance": _MAINTENANCE,
@@ -168,6 +173,8 @@ async def _granted(request: web.BaseRequest, fields: dict[str, object], fault: s
         fields["expires_in"] = "soon"
     if fault == "token-no-refresh":
         fields.pop("refresh_token", None)
+    if fault == "token-foreign-api-server":
+        fields["api_server"] = FOREIGN_API_SERVER
     answer = Answer(200, json.dumps(fields).encode(), headers={"Cache-Control": "no-store"})
     if fault in ("token-truncated", "token-truncated-late"):
         newest = str(fields.get("refresh_token") or fields["access_token"]).encode()

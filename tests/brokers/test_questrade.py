@@ -56,6 +56,7 @@ def test_the_environments_are_the_documented_ones() -> None:
     assert () == practice.api_hosts
     assert (frozenset(), frozenset()) == (live.private_hosts, practice.private_hosts)
     assert (60.0, 120.0, 200) == (live.min_life, live.renew_cooldown, live.max_rotations_per_day)
+    assert (4, 4) == (live.token_concurrency, practice.token_concurrency)
 
 
 def test_the_rules_of_custody_are_set() -> None:

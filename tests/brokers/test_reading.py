@@ -102,13 +102,13 @@ def test_a_user_adds_an_environment_of_their_own() -> None:
         """\
 environments:
   lab: {token_url: "https://127.0.0.1:9443/oauth2/token", api_hosts: ["127.0.0.1:*"], ca_file: lab-ca.pem,
-        min_life: 1, renew_cooldown: 0, max_rotations_per_day: 0}
+        min_life: 1, renew_cooldown: 0, max_rotations_per_day: 0, token_concurrency: 2}
 """
     )
     assert [] == problems
     lab = broker.environments["lab"]
     assert "/etc/bearerd/lab-ca.pem" == lab.ca_file
-    assert (1, 0, 0) == (lab.min_life, lab.renew_cooldown, lab.max_rotations_per_day)
+    assert (1, 0, 0, 2) == (lab.min_life, lab.renew_cooldown, lab.max_rotations_per_day, lab.token_concurrency)
     assert {"live", "practice", "lab"} == set(broker.environments)
     assert broker.api().table.rows == builtin("questrade").api().table.rows
 

@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import Refusal
-from proxy.gate.clients import KEY_PREFIX, LOCAL, Client, Keyring, allowed, digest, key_fault, new_key, presented
+from proxy.gate.clients import (
+    KEY_PREFIX,
+    LOCAL,
+    Client,
+    Keyring,
+    allowed,
+    digest,
+    grant_for,
+    key_fault,
+    new_key,
+    presented,
+)
 
 KEY = new_key(lambda size: bytes(range(size))).reveal()
 OTHER = new_key(bytes).reveal()
@@ -206,3 +217,43 @@ def test_mount_and_client_must_both_allow_a_scope(client: Client, mount: str, sc
     """The sentence says which of the two lists lacks the scope."""
     said = allowed(client, mount, frozenset({"read_acc", "read_md"}), scope)
     assert lacks == said if lacks is None else lacks in (said or "")
+
+
+PERSONAL = Client("web", {}, ("alpaca/ann", "tradier/ann"))
+
+
+@pytest.mark.parametrize(
+    ("client", "grant", "whose"),
+    [
+        (NOTEBOOK, "alpaca", "alpaca"),
+        (LOCAL, "questrade", "questrade"),
+        (PERSONAL, "alpaca", "alpaca/ann"),
+        (PERSONAL, "tradier", "tradier/ann"),
+    ],
+    ids=["unbound", "open", "first", "second"],
+)
+def test_a_bound_key_stands_for_its_member_of_each_grant(client: Client, grant: str, whose: str) -> None:
+    """A key that is not bound uses what the mount names."""
+    assert whose == grant_for(client, grant)
+
+
+@pytest.mark.parametrize("grant", ["alpac", "alpaca-paper", "questrade", "", "ann", "alpaca/ann"])
+def test_a_bound_key_stands_for_nobody_elsewhere(grant: str) -> None:
+    """Names that begin alike are other grants."""
+    with pytest.raises(Refusal, match=r"The key is bound to alpaca/ann and tradier/ann; this mount") as refused:
+        grant_for(PERSONAL, grant)
+    assert "scope-denied" == refused.value.kind.name
+
+
+def test_keys_and_bindings_count_as_they_change() -> None:
+    """They are looked up where they are kept: a key that is taken out there is refused from that moment on."""
+    key = new_key(secrets.token_bytes).reveal()
+    digests, bindings = {digest(key): "notebook"}, {digest(key): ("questrade/ann",)}
+    ring = Keyring(digests, {"notebook": NOTEBOOK}, bindings=bindings)
+    client = ring.identify_key(key)
+    assert (NOTEBOOK.name, NOTEBOOK.rights, ("questrade/ann",)) == (client.name, client.rights, client.grants)
+    bindings.clear()
+    assert () == ring.identify_key(key).grants
+    digests.clear()
+    with pytest.raises(Refusal):
+        ring.identify_key(key)

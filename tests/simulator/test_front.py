@@ -69,6 +69,7 @@ async def test_without_faults_everything_passes(broker: Broker) -> None:
     ("path", "fault", "status"),
     [
         ("/token", "token-invalid-grant", 400),
+        ("/token", "token-403", 403),
         ("/token", "token-429", 429),
         ("/token", "token-500", 500),
         ("/token", "token-503-html-maintenance", 503),
@@ -134,6 +135,7 @@ async def test_a_slow_answer_comes_late(broker: Broker, path: str, fault: str) -
         ("token-empty-200", b""),
         ("token-junk-expires", b'"expires_in": "soon"'),
         ("token-no-refresh", b'{"access_token": "access", "expires_in": 60}'),
+        ("token-foreign-api-server", b'"api_server": "https://api.broker.evil.example/"'),
     ],
 )
 async def test_a_spoiled_answer_was_done(broker: Broker, fault: str, expected: bytes) -> None:

@@ -24,14 +24,17 @@ _Found = tuple[Route, dict[str, str]] | None
 
 
 class Api:
-    """The handler of one host. `account_of` tells whose account the captures of a path are about, or refuses."""
+    """The handler of one host.
+
+    `account_of` tells whose account the captures of a path and the person of a credential are about, or refuses.
+    """
 
     def __init__(
         self,
         host: Host,
         routes: Routes,
         *,
-        account_of: Callable[[Mapping[str, str]], Account],
+        account_of: Callable[[Mapping[str, str], str | None], Account],
         credentials: Credentials,
         front: Front,
         options: Options,
@@ -72,7 +75,7 @@ class Api:
             wrong = self._refused(verdict, found)
             if wrong is not None or found is None:
                 return wrong or answers.NO_SUCH_PATH
-            return await self._answered(request, *found, query, streams)
+            return await self._answered(request, found, query, streams, verdict)
 
         response = await self._front.api(request, answer)
         # A fault may have put something else in the place of the stream, or have sent a part of it.
@@ -93,8 +96,14 @@ class Api:
         return None
 
     async def _answered(
-        self, request: web.BaseRequest, route: Route, captures: dict[str, str], query: str, streams: list[Events]
+        self,
+        request: web.BaseRequest,
+        found: tuple[Route, dict[str, str]],
+        query: str,
+        streams: list[Events],
+        verdict: Verdict,
     ) -> Answer:
+        route, captures = found
         now, enforce = self._options.now(), self._options.enforce_rate_limits
         counted = self._rate.count(now, self._options.requests_per_minute, enforce=enforce)
         headers = {**counted.headers(), "X-Request-ID": uuid.uuid4().hex}
@@ -109,7 +118,7 @@ class Api:
         if fault is not None:
             return ORDER_REFUSALS[fault]
         try:
-            account = self._account_of(captures)
+            account = self._account_of(captures, verdict.person)
             sent = {name.lower(): value for name, value in request.headers.items()}
             document = route.answer(Call(request.method, captures, query, body, now, account, sent))
         except Refused as refused:

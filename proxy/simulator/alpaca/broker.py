@@ -40,6 +40,7 @@ class Alpaca:
         self.credentials = Credentials()
         now = self.options.now()
         self.accounts = {Host.PAPER: Account("PA3SIMULATED", now), Host.LIVE: Account("010203ABCD", now)}
+        self.people: dict[str, Account] = {}  # by number: of persons who came with a `login_hint`
         self.customers = Customers(now)
         self.partner = Partner(self.customers.accounts)
         limited = {"api-429": exhausted(self.options.now)}
@@ -118,7 +119,8 @@ class Alpaca:
         for api in self._apis.values():
             calls += api.seen
             kinds += api.authorizations
-        books = [account.book for account in (*self.accounts.values(), *self.customers.accounts.values())]
+        held = (self.accounts, self.people, self.customers.accounts)
+        books = [account.book for accounts in held for account in accounts.values()]
         return {
             "token_posts": self._front.token_posts,
             "rotations": minted.rotations,
@@ -157,7 +159,12 @@ class Alpaca:
 
     def _api(self, host: Host) -> Api:
         own = self.accounts.get(host, self.accounts[Host.PAPER])
-        account_of = self.customers.account_of if host is Host.BROKER else lambda _: own
+
+        def account_of(captures: Mapping[str, str], person: str | None) -> Account:
+            if host is Host.BROKER:
+                return self.customers.account_of(captures)
+            return own if person is None else self._persons(own, person)
+
         return Api(
             host,
             self.routes(host),
@@ -166,6 +173,13 @@ class Alpaca:
             front=self._front,
             options=self.options,
         )
+
+    def _persons(self, own: Account, person: str) -> Account:
+        """The account of somebody else than the usual person, on the same host as `own`."""
+        number = own.number[:3] + person.upper()
+        if number not in self.people:
+            self.people[number] = Account(number, self.options.now())
+        return self.people[number]
 
     async def _handle(self, host: Host, request: web.BaseRequest) -> web.StreamResponse:
         """A call, or on a trading host an exchange of a Connect code."""

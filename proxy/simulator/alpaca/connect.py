@@ -1,7 +1,8 @@
 """Alpaca Connect: the login page on its own host, and the token endpoint on the trading hosts.
 
 https://docs.alpaca.markets/docs/using-oauth2-and-trading-api: the secret goes into a form, an answer has neither
-`expires_in` nor a refresh token. PKCE is not supported: a challenge is ignored.
+`expires_in` nor a refresh token. PKCE is not supported: a challenge is ignored. Whoever adds `login_hint` to the page's
+address is another person than the usual one, with accounts of their own.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from aiohttp import web
 from proxy.simulator import authorize
 from proxy.simulator.alpaca import answers
 from proxy.simulator.alpaca.answers import BAD_REQUEST, Refused
-from proxy.simulator.alpaca.credentials import ENV, Credentials, Host, granted
+from proxy.simulator.alpaca.credentials import ENV, PERSON, Credentials, Host, granted
 from proxy.simulator.alpaca.options import Options
 from proxy.simulator.authorize import FORM, Asked, Desk
 from proxy.simulator.listener import TEXT, Answer
@@ -72,5 +73,6 @@ class Connect:
             raise authorize.Refused("env must be live or paper")
         # Without env a person is asked for both accounts.
         covered = (environment,) if environment else _ENVIRONMENTS
-        scopes = (*asked.scopes, *(ENV + each for each in covered))
+        who = (PERSON + plain["login_hint"],) if plain.get("login_hint") else ()
+        scopes = (*asked.scopes, *(ENV + each for each in covered), *who)
         return Asked(asked.client_id, asked.redirect_uri, scopes, asked.state)

@@ -27,6 +27,7 @@ from proxy.simulator.tokens import Issued, Rules, Standing, Tokens
 KEY_HEADERS = ("APCA-API-KEY-ID", "APCA-API-SECRET-KEY")
 _LETTERS = string.ascii_uppercase + string.digits
 ENV = "env:"  # the scope-like mark of the accounts that a Connect token covers: env:paper, env:live
+PERSON = "person:"  # and of the person who has logged in, if that was another than the usual one
 
 
 class Host(StrEnum):
@@ -52,11 +53,15 @@ class KeyPair:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a call's credential is worth. `kind` is one of `tokens.KINDS`; `scopes` None: everything."""
+    """What a call's credential is worth. `kind` is one of `tokens.KINDS`; `scopes` None: everything.
+
+    `person` is whose accounts it is for; None: the usual person's.
+    """
 
     kind: str
     scopes: frozenset[str] | None = None
     several: bool = False
+    person: str | None = None
 
     @property
     def good(self) -> bool:
@@ -110,13 +115,15 @@ class Credentials:
         if issued is None:
             return Verdict(self.connect.standing(token, now))
         if host in _DATA or ENV + host in issued.scopes:
-            return Verdict(Standing.CURRENT, frozenset(granted(issued)) | {READ})
+            marks = [scope.removeprefix(PERSON) for scope in issued.scopes if scope.startswith(PERSON)]
+            person = marks[0] if marks else None
+            return Verdict(Standing.CURRENT, frozenset(granted(issued)) | {READ}, person=person)
         return _FOREIGN
 
 
 def granted(issued: Issued) -> tuple[str, ...]:
     """The scopes of a Connect token, without the marks of its accounts."""
-    return tuple(scope for scope in issued.scopes if not scope.startswith(ENV))
+    return tuple(scope for scope in issued.scopes if not scope.startswith((ENV, PERSON)))
 
 
 def _key_pair(prefix: str) -> KeyPair:
