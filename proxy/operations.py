@@ -2,25 +2,27 @@
 
 import os
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from proxy import __version__, partneroauth
 from proxy.admin import NotPossible as NotPossible  # noqa: PLC0414  the command line finds it here
+from proxy.adoption import quarantined
 from proxy.authorizations import Authorizations, NotCompleted, asked, shown
-from proxy.clientkeys import ClientKey, ClientKeys
+from proxy.clientkeys import ClientKeys
 from proxy.clock import Clock
 from proxy.config.model import NAME_PATTERN
 from proxy.console.callback import Outcome
 from proxy.custody import Custody
 from proxy.gate.clients import LOCAL
 from proxy.gateway import Gateway, Mount
+from proxy.keepers import Keepers
 from proxy.listener import Listener
-from proxy.settings import Settings
+from proxy.settings import NoSuchGrant, Settings
 from proxy.tokens.grant import State
-from proxy.tokens.keeper import Keeper
 from proxy.tokens.oauth import TokenEndpoint
+from proxy.tokens.skew import Skew
 from proxy.tokens.standing import Standing
 
 SCHEMA = 1
@@ -31,17 +33,18 @@ class Running(Protocol):
 
     settings: Settings
     clock: Clock
+    skew: Skew
     custody: Custody
     started: float
     stopping: bool
-    store_fault: str
     last_problems: list[str]
     gateway: Gateway
-    keepers: dict[str, Keeper]
+    keepers: Keepers
     keys: ClientKeys
-    known_keys: tuple[ClientKey, ...]
     listeners: list[Listener]
 
+    @property
+    def store_fault(self) -> str: ...
     @property
     def url(self) -> str: ...
     @property
@@ -53,8 +56,6 @@ class Running(Protocol):
     def mount(self, name: str) -> Mount: ...
     def config_changed(self) -> bool: ...
     def rendered_metrics(self) -> bytes: ...
-    async def read_keys(self) -> None: ...
-    def honour(self, keys: Iterable[ClientKey]) -> None: ...
     async def reload(self) -> dict[str, Any]: ...
 
 
@@ -75,11 +76,13 @@ class Operations:
             "login-begin": lambda wish: self.login_begin(wish["mount"]),
             "login-complete": lambda wish: self.login_complete(wish["mount"], wish["answer"]),
             "login-wait": lambda wish: self.login_wait(wish["mount"], wish["id"], float(wish["seconds"])),
+            "adopt": lambda wish: self.adopt(wish["mount"]),
+            "quarantined": lambda _wish: self._quarantined(),
             "revoke": lambda wish: self.revoke(wish["mount"]),
             "oauth": lambda wish: partneroauth.carry_out(self._app, wish),
-            "clients-add": lambda wish: self.clients_add(wish["name"]),
+            "clients-add": lambda wish: self.clients_add(wish["name"], wish.get("grants", ())),
             "clients-list": lambda _wish: self.clients_list(),
-            "clients-remove": lambda wish: self.clients_remove(wish["name"]),
+            "clients-remove": lambda wish: self.clients_remove(wish["name"], wish.get("grant")),
             "reload": lambda _wish: self._app.reload(),
         }
 
@@ -122,7 +125,7 @@ class Operations:
             "ready": word,
             "warnings": self._warnings(),
             "mounts": [self._mount(name) for name in config.mounts],
-            "clients": self._clients(app.known_keys),
+            "clients": self._clients(),
         }
 
     def _mount(self, name: str) -> dict[str, Any]:
@@ -144,18 +147,21 @@ class Operations:
             "last_call": tally.last,
             "login_here": self.authorizations.begins_here(standing.grant),
             **shown,
+            "members": app.keepers.told(standing.grant),
             # Mounts of one grant may be APIs that live at different hosts.
             "api_host": shown["api_host"] if fixed is None else str(fixed),
         }
 
-    def _clients(self, keys: tuple[ClientKey, ...]) -> list[dict[str, Any]]:
+    def _clients(self) -> list[dict[str, Any]]:
+        counts = self._app.keys.counts()
         config = self._app.settings.config
         rights: Mapping[str, Mapping[str, tuple[str, ...]]] = {} if isinstance(config.clients, str) else config.clients
-        names = sorted({*rights, *(key.client for key in keys)})
+        names = sorted({*rights, *counts})
         return [
             {
                 "name": name,
-                "keys": sum(key.client == name for key in keys),
+                "keys": counts.get(name, (0, 0))[0],
+                "bound": counts.get(name, (0, 0))[1],
                 "rights": {mount: list(scopes) for mount, scopes in rights[name].items()} if name in rights else None,
                 "in_config": name in rights,
             }
@@ -172,16 +178,31 @@ class Operations:
             found.append("plaintext: accepted: client keys and answers cross the network unencrypted")
         if app.config_changed():
             found.append(f"{config.name} has changed and is not loaded. To load: bearerd reload")
-        return found + app.last_problems
+        if app.store_fault:
+            found.append(f"the store fails, and tokens in hand are served on: {app.store_fault}")
+        return found + app.skew.warnings + app.last_problems
 
     def ready(self) -> tuple[str, list[str]]:
-        """One word (`ok`, `degraded`, `needs-login`, `draining`), and a line for each thing that was looked at."""
+        """One word (`ok`, `degraded`, `needs-login`, `draining`), and a line for each thing that was looked at.
+
+        Of members there are counts only. One whose login has ended is a matter of that person and leaves the word as it
+        is; members that are stopped or quarantined need the operator, and make it `degraded`. A grant that has members
+        who are logged in need not be so itself.
+        """
         app = self._app
         lines = ["[-]store " + app.store_fault if app.store_fault else "[+]store ok"]
         needs_login = unwell = False
         for keeper in app.keepers.values():
             standing = keeper.standing()
-            needs_login |= standing.state in (State.NONE, State.NEEDS_LOGIN)
+            counts = app.keepers.members(standing.grant)
+            if counts:
+                faulty = counts.get(State.STOPPED, 0) + counts.get(State.QUARANTINED, 0)
+                unwell |= faulty > 0
+                told = ", ".join(f"{counts[state]} {state.value}" for state in State if state in counts)
+                lines.append(f"[{'-' if faulty else '+'}]members of {standing.grant}: {told}")
+                if standing.state is State.NONE and counts.keys() != {State.NONE}:
+                    continue
+            needs_login |= standing.state in (State.NONE, State.NEEDS_LOGIN, State.QUARANTINED)
             state_is_well = standing.state in (State.FRESH, State.DUE, State.REDEEMING)
             well = standing.usable and state_is_well and not standing.doubted
             unwell |= not well
@@ -211,7 +232,7 @@ class Operations:
         expires_in (seconds), and `callback`: whether the console answers at redirect_uri.
         """
         grant = self._grant(mount)
-        found = asked(self._app.settings.grants[grant])
+        found = asked(self._app.settings.grant(grant))
         if found["kind"] != "code":
             return found
         begun = await self.authorizations.begin(grant)
@@ -239,6 +260,14 @@ class Operations:
         """Give a grant up: at the broker where it can be done, and here in any case. Raises `StoreError`."""
         return await self.authorizations.revoke(self._grant(mount))
 
+    async def adopt(self, mount: str) -> dict[str, Any]:
+        """Have the newest token tried that is held for a grant, once. `LoginFailed` if nothing was tried."""
+        grant = self._grant(mount)
+        return self._shown(grant, await (await self._app.keepers.of(grant)).adopt())
+
+    async def _quarantined(self) -> dict[str, Any]:
+        return {"grants": await quarantined(self._app.custody.vault, self._app.custody.quarantine)}
+
     async def begin_login(self, grant: str) -> str:
         """The console's button: the address that logs a grant in. Raises `NotPossible`, `StoreError`."""
         return (await self.authorizations.begin(self._grant(grant))).authorize_url
@@ -256,26 +285,46 @@ class Operations:
         await self.authorizations.close()
 
     def _shown(self, grant: str, standing: Standing) -> dict[str, Any]:
-        return shown(standing, self._app.settings.grants[grant])
+        return shown(standing, self._app.settings.grant(grant))
 
     def _grant(self, name: str) -> str:
-        config = self._app.settings.config
-        if name in config.mounts:
-            return config.grant_of(name)
-        if name in self._app.keepers:
-            return name
-        raise NotPossible(f"there is no mount or grant '{name}'; known: {', '.join(config.mounts) or 'none'}")
+        """The grant of that name, or of the mount of that name; `NAME/PERSON` is a member of it."""
+        settings = self._app.settings
+        base, slash, person = name.partition("/")
+        grant = settings.config.grant_of(base) if base in settings.config.mounts else base
+        if grant not in settings.grants:
+            known = ", ".join(settings.config.mounts) or "none"
+            raise NotPossible(f"there is no mount or grant '{base}'; known: {known}")
+        try:
+            return settings.grant(f"{grant}{slash}{person}").name
+        except NoSuchGrant as error:
+            raise NotPossible(str(error)) from None
 
-    async def clients_add(self, name: str) -> dict[str, Any]:
-        """Make a client key. The answer holds it, this once."""
+    async def clients_add(self, name: str, grants: Sequence[str] = ()) -> dict[str, Any]:
+        """Make a client key. The answer holds it, this once. `grants` are the members that it is bound to."""
         config = self._app.settings.config
         if not re.fullmatch(NAME_PATTERN, name, re.ASCII):
             raise NotPossible("no client can have that name: 1 to 63 of a-z, 0-9 and -, and no - at its start")
-        key = await self._app.keys.add(name)
-        await self._app.read_keys()
-        lacks_rights = isinstance(config.clients, str) or name not in config.clients
-        warning = f"'{name}' has no rights yet: add it under `clients:` in {config.name}, then: bearerd reload"
-        return {"client": name, "key": key.reveal(), "warning": warning if lacks_rights else None}
+        bound = self._bound_to(grants)
+        absent = [grant for grant in bound if (await self._app.keepers.of(grant)).standing().state is State.NONE]
+        key = await self._app.keys.add(name, bound)
+        warnings = [f"{grant} is not logged in yet: bearerd login {grant}" for grant in absent]
+        if isinstance(config.clients, str) or name not in config.clients:
+            todo = f"add it under `clients:` in {config.name}, then: bearerd reload"
+            warnings.append(f"'{name}' has no rights yet: {todo}")
+        return {"client": name, "key": key.reveal(), "warning": "; ".join(warnings) or None}
+
+    def _bound_to(self, names: Sequence[str]) -> list[str]:
+        """The members of these names: on one mount a key can only stand for one person."""
+        found = [self._grant(name) for name in names]
+        for name, grant in zip(names, found, strict=True):
+            if "/" not in grant:
+                raise NotPossible(f"'{name}' is everybody's grant; a key is bound to one person's: {name}/PERSON")
+        bases = [grant.partition("/")[0] for grant in found]
+        for base in bases:
+            if bases.count(base) > 1:
+                raise NotPossible(f"a key can be bound to one member of {base} only")
+        return found
 
     @asynccontextmanager
     async def lend(self, client: str | None, digest: str) -> AsyncIterator[dict[str, Any]]:
@@ -287,12 +336,8 @@ class Operations:
         name, rights = self._borrower(client)
         if not re.fullmatch("[0-9a-f]{64}", digest):
             raise NotPossible("a key's digest is its SHA-256: 64 hexadecimal digits")
-        try:
-            with app.keys.lent(name, digest):
-                app.honour(app.keys.with_lent(app.known_keys))
-                yield self._lent(name, rights, key_needed=True)
-        finally:
-            app.honour(app.keys.with_lent(app.known_keys))
+        with app.keys.lent(name, digest):
+            yield self._lent(name, rights, key_needed=True)
 
     def _lent(self, client: str, mounts: Iterable[str], *, key_needed: bool) -> dict[str, Any]:
         app = self._app
@@ -313,10 +358,10 @@ class Operations:
         return client, known[client]
 
     async def clients_list(self) -> dict[str, Any]:
-        return {"clients": self._clients(tuple(await self._app.keys.all()))}
+        await self._app.keys.load_once()
+        return {"clients": self._clients()}
 
-    async def clients_remove(self, name: str) -> dict[str, Any]:
-        """Delete all keys of a client; they are refused from this moment on."""
-        removed = await self._app.keys.remove(name)
-        await self._app.read_keys()
+    async def clients_remove(self, name: str, grant: str | None = None) -> dict[str, Any]:
+        """Delete all keys of a client, or those bound to a member; they are refused from this moment on."""
+        removed = await self._app.keys.remove(name, grant)
         return {"client": name, "removed": removed}

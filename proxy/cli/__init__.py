@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "status": ("status", "status", "Mounts, tokens, clients, and what to do next."),
     "scopes": ("scopes", "scopes", "What a mount's scopes allow, and why a call is refused."),
     "clients": ("clients", "clients", "Make, list and remove client keys."),
+    "adopt": ("adopt", "adopt", "Let a quarantined or refused token be tried, once."),
     "revoke": ("login", "revoke", "Give an authorization up, at the broker and here."),
     "oauth": ("oauth", "oauth", "OAuth applications of a broker partner's users: tokens for their accounts."),
     "run": ("run", "run", "Run a program against bearerd, with a client key that ends with it."),
@@ -30,6 +31,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "reload": ("config", "reload", "Make a running server read its configuration again."),
     "healthcheck": ("health", "healthcheck", "Exit 0 if the server answers: for containers."),
     "wait": ("health", "wait", "Wait until the server is ready."),
+    "store": ("store", "store", "How the store stands, its tables, backups, and moving it elsewhere."),
     "rekey": ("rekey", "rekey", "Seal the store with a new master key."),
     "simulate": ("simulate", "simulate", "Brokers to practise against, offline."),
     "demo": ("demo", "demo", "The whole product offline: simulated brokers and bearerd in front."),
@@ -42,9 +44,10 @@ One local address for your brokers, with fresh tokens and only the calls you all
 First steps:  bearerd init  →  bearerd login questrade  →  bearerd serve          Offline: bearerd demo
 
 Run:      serve · run -- CMD (a program with its SDKs pointed here) · env (print what it needs)
-Accounts: login · status (brokers, tokens, clients; what to do next) · revoke · oauth
+Accounts: login · status (brokers, tokens, clients; what to do next) · adopt · revoke · oauth
 Access:   scopes check|list · clients add|list|remove
-Operate:  config check|show|schema · reload · healthcheck · wait · rekey · simulate · demo
+Operate:  config check|show|schema · store status|migrate|copy|backup|restore · reload · healthcheck · wait · rekey
+Try out:  simulate · demo
 
 Options:  -c, --config FILE [BEARERD_CONFIG]  --json  -q  -v  --color WHEN  --version  -h
 Topics:   bearerd help environment | exit-codes | scopes | clients | brokers

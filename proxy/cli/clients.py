@@ -21,14 +21,25 @@ def clients() -> None:
 
 @clients.command()
 @click.argument("name")
-def add(name: str) -> None:
-    """Make a key for the client NAME and print it, this once. Its older keys stay valid."""
+@click.option(
+    "--grant",
+    "grants",
+    multiple=True,
+    metavar="GRANT/PERSON",
+    help="Bind the key to one person's grant; once for each broker.",
+)
+def add(name: str, *, grants: tuple[str, ...]) -> None:
+    """Make a key for the client NAME and print it, this once. Its older keys stay valid.
+
+    With --grant the key stands for one user of an application: on mounts of GRANT it uses the grant of that PERSON, who
+    is logged in by `bearerd login GRANT/PERSON`, and other mounts refuse it.
+    """
     from proxy.config.model import NAME_PATTERN
 
     if not re.fullmatch(NAME_PATTERN, name):
         raise click.UsageError("A client's name has lower-case letters, digits and hyphens, as in notebook or bot-2.")
     invocation = current()
-    answer = _operate(invocation, "clients-add", name=name)
+    answer = _operate(invocation, "clients-add", name=name, grants=list(grants))
     if answer["warning"]:
         invocation.warn(f"! {answer['warning']}")
     if invocation.as_json:
@@ -50,7 +61,7 @@ def list_() -> None:
         (
             GOOD if client["keys"] and client["in_config"] else NOTE,
             client["name"],
-            str(client["keys"]),
+            f"{client['keys']} ({client['bound']} bound)" if client["bound"] else str(client["keys"]),
             rights_text(client["rights"]),
         )
         for client in answer["clients"]
@@ -64,22 +75,25 @@ def list_() -> None:
 
 @clients.command()
 @click.argument("name")
+@click.option("--grant", metavar="GRANT/PERSON", help="Only keys that are bound to this person's grant.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--no-input", is_flag=True, help="Never ask; without --yes nothing is done.")
-def remove(name: str, *, yes: bool, no_input: bool) -> None:
+def remove(name: str, *, grant: str | None, yes: bool, no_input: bool) -> None:
     """Delete all keys of the client NAME: they are refused from then on."""
     invocation = current()
-    confirm(f"Programs that use a key of {name} are refused from then on. Remove them all?", yes=yes, ask=not no_input)
-    answer = _operate(invocation, "clients-remove", name=name)
+    which = f"a key of {name} that is bound to {grant}" if grant else f"a key of {name}"
+    confirm(f"Programs that use {which} are refused from then on. Remove them all?", yes=yes, ask=not no_input)
+    answer = _operate(invocation, "clients-remove", name=name, grant=grant)
     if not answer["removed"]:
-        raise Stop(f"the client '{name}' has no key", fix="bearerd clients list")
+        bound = f" that is bound to {grant}" if grant else ""
+        raise Stop(f"the client '{name}' has no key{bound}", fix="bearerd clients list")
     if invocation.as_json:
         invocation.data(answer)
     else:
         invocation.say(f"Removed {answer['removed']} key{'s' * (answer['removed'] != 1)} of {name}.")
 
 
-def _operate(invocation: Invocation, command: str, **params: str) -> dict[str, Any]:
+def _operate(invocation: Invocation, command: str, **params: Any) -> dict[str, Any]:
     from proxy.cli.server import operate
 
     return asyncio.run(operate(invocation, invocation.settings(), command, params))

@@ -60,8 +60,7 @@ def _wait(config: "Config", seconds: float, *, ready: bool) -> str:
     if word is None:
         raise Stop(f"nothing answered within {seconds:g} s", Exit.UNREACHABLE, "bearerd serve")
     if word == "needs-login":
-        fix = next((f"bearerd login {name}" for name in config.mounts), None)
-        raise Stop("the server runs, but needs a login", Exit.LOGIN, fix)
+        raise Stop("the server runs, but a grant needs a person", Exit.LOGIN, "bearerd status (says which, and what)")
     raise Stop(f"the server runs, but is not ready: {word}")
 
 

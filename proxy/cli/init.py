@@ -16,6 +16,7 @@ from proxy.cli.output import home_short
 
 if TYPE_CHECKING:
     from proxy.brokers import Broker
+    from proxy.config import Config
     from proxy.settings import Settings
 
 CLIENT = "notebook"
@@ -164,27 +165,46 @@ async def _make_keys(invocation: Invocation, settings: "Settings", made: Made) -
     source = invocation.source(config)
     made.store, made.key_source = config.store, config.key
     if source.place is not None and not source.place.exists():
-        if config.store_path.exists():
-            raise Stop(
-                f"the store {config.store_path} is there, but its master key {source.place} is not. "
-                "A new key would not open it: put the old one back, or move the store away"
-            )
+        await _refuse_another_key(config, source.place)
         if source.kind == "passphrase":
             config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         await asyncio.to_thread(source.create)
         made.done.append(f"made a master key in {home_short(str(source.place))}")
-    new_store = not config.store_path.exists()
+    new_store = config.store_path if config.store_path is not None and not config.store_path.exists() else None
     if isinstance(config.clients, str) or not config.clients:
         return
     known = await operate(invocation, settings, "clients-list", {})
-    if new_store:
-        made.done.append(f"made the store {home_short(str(config.store_path))}")
+    if new_store is not None:
+        made.done.append(f"made the store {home_short(str(new_store))}")
     if any(client["keys"] for client in known["clients"]):
         return
     made.client = CLIENT if CLIENT in config.clients else next(iter(config.clients))
     answer: Mapping[str, Any] = await operate(invocation, settings, "clients-add", {"name": made.client})
     made.key = answer["key"]
     made.done.append(f"made a key for the client {made.client}; it is shown only now")
+
+
+async def _refuse_another_key(config: "Config", place: Path) -> None:
+    """`Stop` if there is a store that a new key would not open. `StoreError`."""
+    if config.store_path is not None:
+        if config.store_path.exists():
+            raise Stop(
+                f"the store {config.store_path} is there, but its master key {place} is not. "
+                "A new key would not open it: put the old one back, or move the store away"
+            )
+        return
+    from proxy.custody import open_store
+
+    store = await open_store(config, any_state=True)
+    try:
+        key_id = store.key_id
+    finally:
+        await store.close()
+    if key_id is not None:
+        raise Stop(
+            f"{store.location} is sealed with the master key {key_id}, and {place} is missing. "
+            "A new key would not open it: bring the one that the other servers have"
+        )
 
 
 def _report(invocation: Invocation, settings: "Settings", made: Made) -> None:

@@ -27,6 +27,8 @@ def login(
 ) -> None:
     """Log MOUNT (or a grant) in, in the way that its broker has: with a token or secret, or on the broker's page.
 
+    MOUNT/PERSON logs in one more person, with a grant beside that of MOUNT; see `bearerd clients add --grant`.
+
     A token is asked for, or read from stdin (--token-stdin), from $BEARERD_LOGIN_TOKEN, or from the file that
     $BEARERD_LOGIN_TOKEN_FILE names; never from the command line, which other programs can see.
 
@@ -36,14 +38,14 @@ def login(
 
     Until a login succeeds, the old one stays as it is.
     """
-    from proxy.cli.server import mount_of
+    from proxy.cli.server import grant_of, mount_of
 
     if sum((token_stdin, non_interactive, complete)) > 1:
         raise click.UsageError("--token-stdin, --non-interactive and --complete exclude each other.")
     invocation = current()
     settings = invocation.settings()
     name = mount_of(settings, mount)
-    grant = settings.grants[settings.config.grant_of(name)]
+    grant = grant_of(settings, name)
     ask = interactive() and not no_input
     # Of the code flow too a refresh token may be brought along.
     by_code = grant.login.kind == "code" and not (token_stdin or given.TOKENS & invocation.environ.keys())
@@ -110,13 +112,16 @@ async def _begun(invocation: Invocation, settings: "Settings", name: str) -> dic
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--no-input", is_flag=True, help="Never ask; without --yes nothing is done.")
 def revoke(mount: str, *, yes: bool, no_input: bool) -> None:
-    """Give the authorization of MOUNT up: at the broker where that can be done, and here in any case."""
-    from proxy.cli.server import mount_of
+    """Give the authorization of MOUNT up: at the broker where that can be done, and here in any case.
+
+    MOUNT may also be the name of a grant, or MOUNT/PERSON.
+    """
+    from proxy.cli.server import grant_of, mount_of
 
     invocation = current()
     settings = invocation.settings()
     name = mount_of(settings, mount)
-    grant = settings.config.grant_of(name)
+    grant = grant_of(settings, name).name
     confirm(f"Programs that use {grant} stop working until a new login. Revoke it?", yes=yes, ask=not no_input)
     answer = asyncio.run(_operate(invocation, settings, "revoke", {"mount": name}))
     if invocation.as_json:

@@ -21,11 +21,17 @@ Superseded = Callable[[], Awaitable[bool]]  # whether a server is there by now, 
 
 
 class Offline(App):
-    """An app without doors: its keepers and its operations, for one command."""
+    """An app without doors: its keepers and its operations, for one command. `alone`: that is about a member only."""
+
+    def __init__(
+        self, settings: Settings, custody: Custody, reread: Callable[[], Settings], *, alone: bool = False
+    ) -> None:
+        super().__init__(settings, custody, reread)
+        self._alone = alone
 
     async def start(self) -> None:
         """Keepers only, and no pause after it: a login is under way before an overdue renewal of the old token is."""
-        self.keepers = await self.new_keepers(self.settings)
+        self.keepers.take_over(self.settings, {} if self._alone else await self.keepers.new(self.settings))
 
     @property
     def console_address(self) -> str | None:
@@ -49,7 +55,7 @@ async def carry_out(
     async with opened(invocation, settings, superseded) as custody:
         if custody is None:
             return None
-        app = Offline(_only(settings, mount), custody, lambda: settings)
+        app = Offline(_only(settings, mount), custody, lambda: settings, alone=mount is None or "/" in mount)
         try:
             await app.start()
             answer: dict[str, Any] = await app.operations.commands()[command](dict(params))
@@ -91,8 +97,11 @@ def _ask_once(question: str) -> str:
 
 
 def _only(settings: Settings, mount: str | None) -> Settings:
-    """The same settings with one mount or none: other grants shall not renew themselves meanwhile."""
-    mounts = {name: each for name, each in settings.config.mounts.items() if name == mount}
+    """The same settings with one mount only: other grants shall not renew themselves meanwhile."""
+    if mount is None:
+        return settings  # and no keeper is made
+    base = mount.partition("/")[0]
+    mounts = {name: each for name, each in settings.config.mounts.items() if name == base}
     config = settings.config.model_copy(update={"mounts": mounts})
     grants = {name: grant for name, grant in settings.grants.items() if name in map(settings.config.grant_of, mounts)}
     return replace(settings, config=config, grants=grants)

@@ -7,7 +7,7 @@ from proxy.admin import ServerGone, call
 from proxy.cli.exits import Stop
 from proxy.cli.invocation import Invocation
 from proxy.custody import socket_path
-from proxy.settings import Settings
+from proxy.settings import GrantSettings, NoSuchGrant, Settings
 
 PROBE = 2.0  # seconds for a server to show that it is there
 PATIENCE = 90.0  # seconds for a command; a login may wait for a slow broker, and for a redeem that is out
@@ -43,10 +43,20 @@ async def answers(settings: Settings) -> bool:
 
 
 def mount_of(settings: Settings, name: str) -> str:
-    """The mount called `name`, or one that uses the grant `name`. Raises `Stop`."""
+    """The mount called `name`, or one that uses the grant `name`; of `NAME/PERSON` with that person. Raises `Stop`."""
     config = settings.config
+    base, slash, person = name.partition("/")
     for mount in config.mounts:
-        if name in (mount, config.grant_of(mount)):
-            return mount
+        if base in (mount, config.grant_of(mount)):
+            return mount + slash + person
     known = ", ".join(config.mounts) or "none; add one under `mounts:`"
-    raise Stop(f"{config.name} has no mount or grant '{name}'. Mounts: {known}")
+    raise Stop(f"{config.name} has no mount or grant '{base}'. Mounts: {known}")
+
+
+def grant_of(settings: Settings, mount: str) -> GrantSettings:
+    """The grant of a mount that `mount_of` gave. Raises `Stop`."""
+    base, slash, person = mount.partition("/")
+    try:
+        return settings.grant(settings.config.grant_of(base) + slash + person)
+    except NoSuchGrant as error:
+        raise Stop(str(error)) from None

@@ -33,6 +33,7 @@ class Wish:
     expires_in: int | None
     callback: str | None
     rate_limits: bool
+    slow: float | None
 
 
 @click.command(cls=Command)
@@ -47,6 +48,7 @@ class Wish:
 @click.option("--callback", metavar="URL", help="The redirect address that is registered for logins in a browser.")
 @click.option("--directory", type=click.Path(file_okay=False, path_type=Path), help="Where certificates go.")
 @click.option("--rate-limits", is_flag=True, help="Enforce the brokers' rate limits.")
+@click.option("--slow", type=click.FloatRange(0, 60), help="Seconds that token-slow and api-slow take. Default: 3.")
 def simulate(**wanted: Any) -> None:
     """Simulate brokers over HTTPS with a throw-away certificate authority, until SIGTERM or Ctrl-C.
 
@@ -69,6 +71,7 @@ async def _run(invocation: Invocation, wish: Wish) -> None:
         "expires_in": wish.expires_in,
         "callback": wish.callback,
         "enforce_rate_limits": wish.rate_limits or None,
+        "slow": wish.slow,
     }
     options = serve.knobs(names, more=more, **changes)
     with contextlib.ExitStack() as stack:

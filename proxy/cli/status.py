@@ -12,7 +12,7 @@ from proxy.cli.invocation import Command, current
 from proxy.cli.output import BAD, GOOD, NOTE, Style, home_short, table
 from proxy.spans import ago, clock_time, span
 
-LOGIN_STATES = {"none", "needs-login"}
+LOGIN_STATES = {"none", "needs-login", "quarantined"}
 
 
 @click.command(cls=Command)
@@ -41,8 +41,24 @@ def status(*, console: bool) -> None:
 
 
 def exit_code(found: Mapping[str, Any]) -> Exit:
-    """4 if a mount cannot be used before somebody logs in."""
-    return Exit.LOGIN if any(mount["state"] in LOGIN_STATES for mount in found["mounts"]) else Exit.OK
+    """4 if a mount cannot be used, or not for long, before a person does something."""
+    needed = (mount["state"] in LOGIN_STATES and not _for_members(mount) for mount in found["mounts"])
+    return Exit.LOGIN if any(needed) else Exit.OK
+
+
+def _for_members(mount: Mapping[str, Any]) -> bool:
+    """Whether it serves members only: then nobody has to log in for all."""
+    return mount["state"] == "none" and any(state != "none" for state in mount["members"]["states"])
+
+
+def members(mount: Mapping[str, Any]) -> str:
+    """`12 members: 11 fresh, 1 needs-login`; empty without any."""
+    told = mount["members"]
+    if not told["total"]:
+        return ""
+    states = ", ".join(f"{count} {state}" for state, count in told["states"].items())
+    more = ", and the store has not told all yet" if told["reading"] else ""
+    return f"{told['total']} member{'s' * (told['total'] != 1)}: {states}{more}"
 
 
 def render(found: Mapping[str, Any], style: Style, *, verbose: bool = False) -> Iterator[str]:
@@ -61,15 +77,23 @@ def render(found: Mapping[str, Any], style: Style, *, verbose: bool = False) -> 
     if verbose:
         yield from (
             f"  {mount['name']}: {mount['url']} → {mount['api_host'] or 'not known yet'}{_login(mount)}"
+            f"{_dies(mount, now)}"
             for mount in found["mounts"]
         )
+    yield from (f"  {grant}: {told}" for grant, told in _members(found).items())
     for mark, line in problems(found):
         yield f"  {style.paint(mark, mark)} {line}"
 
 
+def _members(found: Mapping[str, Any]) -> dict[str, str]:
+    """By grant, for those that have any."""
+    told = {mount["grant"]: members(mount) for mount in found["mounts"]}
+    return {grant: text for grant, text in told.items() if text}
+
+
 def _row(mount: Mapping[str, Any], now: float) -> tuple[str, ...]:
     well = not (mount["reason"] or mount["warning"] or mount["missing"])
-    mark = GOOD if mount["usable"] and well else NOTE if mount["usable"] else BAD
+    mark = GOOD if mount["usable"] and well else NOTE if mount["usable"] or _for_members(mount) else BAD
     last = ago(mount["last_call"], now)
     return (
         mark,
@@ -88,12 +112,19 @@ def _login(mount: Mapping[str, Any]) -> str:
     return f" (login {mount['login']}{granted})"
 
 
+def _dies(mount: Mapping[str, Any], now: float) -> str:
+    """When the refresh token does, if nothing renews it; each renewal puts that off."""
+    return "" if mount["dies"] is None else f"; without a renewal the login is lost in {span(mount['dies'] - now)}"
+
+
 def token_state(mount: Mapping[str, Any], now: float) -> str:
     """`fresh, refreshes in 24m`, `fresh, ends in 3h12m`, `login needed since 2026-11-21 09:14 EST`, …"""
     if mount["state"] == "none":
-        return "login needed"
+        return "for members" if _for_members(mount) else "login needed"
     if mount["state"] == "needs-login":
         return f"login needed since {clock_time(mount['since'])}"
+    if mount["state"] == "quarantined":
+        return f"quarantined since {clock_time(mount['since'])}"
     if mount["next_renewal"] is not None:
         return f"{mount['state']}, refreshes in {span(mount['next_renewal'] - now)}"
     if mount["ends"] is not None:
@@ -127,7 +158,11 @@ def problems(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if mount["grant"] in seen:
             continue
         seen.add(mount["grant"])
-        if mount["reason"] or mount["fix"]:
+        yield from (
+            (NOTE, f"{member['grant']}: {member['state']}. To fix: {member['fix']}")
+            for member in mount["members"]["needing"]
+        )
+        if (mount["reason"] or mount["fix"]) and not _for_members(mount):
             fix = f" To fix: {mount['fix']}" if mount["fix"] else ""
             reason = str(mount["reason"] or mount["state"]).rstrip(".")
             yield (NOTE if mount["usable"] else BAD), f"{mount['name']}: {reason}.{fix}"

@@ -64,7 +64,10 @@ def needs(status: Mapping[str, Any]) -> list[dict[str, str | None]]:
     grants: dict[str, dict[str, str | None]] = {}
     for mount in status["mounts"]:
         why = mount["warning"] or mount["reason"]
-        if mount["fix"] or mount["warning"] or mount["missing"]:
+        for member in mount["members"]["needing"]:
+            what = f"{mount['title']} ({member['grant']}): {member['state']}"
+            grants.setdefault(member["grant"], {"what": what, "fix": member["fix"], "login": None})
+        if (mount["fix"] or mount["warning"] or mount["missing"]) and not for_members(mount):
             # Mounts that share a grant need one login, not several.
             lacks = f"the login lacks the scope {', '.join(mount['missing'])}" if mount["missing"] else ""
             what = f"{mount['title']} ({mount['grant']}): {why or lacks or mount['state']}"
@@ -86,11 +89,18 @@ def iso(unix: float) -> str:
     return datetime.fromtimestamp(unix, UTC).isoformat(timespec="seconds")
 
 
+def for_members(mount: Mapping[str, Any]) -> bool:
+    """Whether it serves members only: then nobody has to log in for all."""
+    return mount["state"] == "none" and any(state != "none" for state in mount["members"]["states"])
+
+
 def sign(mount: Mapping[str, Any]) -> str:
-    """✓ serves and nothing is to be done · ! serves, but see why · ✗ does not serve."""
+    """✓ serves and nothing is to be done · ! serves, but see why, or members only · ✗ does not serve."""
     if not mount["usable"]:
-        return "✗"
+        return "!" if for_members(mount) else "✗"
     return "!" if mount["fix"] or mount["warning"] or mount["missing"] else "✓"
 
 
-FILTERS = {"masked": masked, "redacted": logs.redact, "span": span, "clock": clock_time, "iso": iso, "sign": sign}
+FILTERS = {"masked": masked, "redacted": logs.redact, "span": span, "clock": clock_time, "iso": iso, "sign": sign} | {
+    "for_members": for_members
+}

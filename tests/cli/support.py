@@ -1,9 +1,11 @@
 """The command line as a person has it: a home directory of its own, and processes."""
 
+import contextlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 from click.testing import CliRunner, Result
 
 from proxy import __version__
@@ -63,7 +65,13 @@ class Person:
         return server
 
     def close(self) -> None:
+        """End what still runs, and what that has started: a demo that is killed leaves its server behind."""
         for program in self.programs:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                started = psutil.Process(program.pid).children(recursive=True)
+                program.kill()
+                for process in started:
+                    process.kill()
             program.kill()
 
 

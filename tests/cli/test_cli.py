@@ -63,7 +63,7 @@ def test_completion_offers_commands_without_importing_them() -> None:
     assert "plain,status\n" == done.stdout
 
 
-@pytest.mark.parametrize("name", ["clients", "config", "oauth", "scopes"])
+@pytest.mark.parametrize("name", ["clients", "config", "oauth", "scopes", "store"])
 def test_a_group_alone_shows_its_help(name: str) -> None:
     """As a wrong use, but not as the text of an error."""
     result = invoke(name)

@@ -38,3 +38,20 @@ def test_the_server_makes_keys_too(customer: Person) -> None:
 def test_a_name_that_the_configuration_could_not_hold(name: str) -> None:
     """A usage error before anything is opened."""
     assert 2 == invoke("clients", "add", name).exit_code
+
+
+def test_a_key_is_bound_to_one_person_without_a_server(customer: Person) -> None:
+    """The list counts bound keys apart; one person's are removed without the others'."""
+    for person in ("ann", "bob"):
+        made = customer.run("clients", "add", "notebook", "--grant", f"questrade/{person}")
+        assert 0 == made.code
+        assert f"questrade/{person} is not logged in yet: bearerd login questrade/{person}" in made.err
+    assert "3 (2 bound)" in customer.run("clients", "list").out
+
+    done = customer.run("clients", "remove", "notebook", "--grant", "questrade/ann", "--yes", "--json")
+    assert 1 == done.document["removed"]
+    done = customer.run("clients", "remove", "notebook", "--grant", "questrade/ann", "--yes")
+    assert (1, True) == (done.code, "has no key that is bound to questrade/ann" in done.err)
+    assert "2 (1 bound)" in customer.run("clients", "list").out
+    for wrong in ("questrade/ANN",):
+        assert 1 == customer.run("clients", "add", "notebook", "--grant", wrong).code

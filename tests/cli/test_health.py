@@ -31,7 +31,7 @@ def test_a_server_with_a_fixed_console(customer: Person) -> None:
         assert {"schema": 1, "live": True} == customer.run("healthcheck", "--json").document
         waited = customer.run("wait", "--ready", "--timeout", "0.3")
         assert 4 == waited.code
-        assert "bearerd login questrade" in waited.err
+        assert "To fix: bearerd status" in waited.err
 
 
 def test_a_server_without_a_console(customer: Person, new_token: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from proxy.cli.init import configuration
 from proxy.gate.clients import key_fault
 from tests.cli.support import Person, invoke
+from tests.database import Server
 
 
 def test_a_first_run_makes_all_that_is_needed(person: Person) -> None:
@@ -156,3 +157,23 @@ def test_another_api_is_asked_for_by_name(person: Person) -> None:
 
     assert 0 == done.code, done.err
     assert 0 == person.run("scopes", "check", "GET", "/alpaca/v2/stocks/bars", "--client", "notebook").code
+
+
+def test_no_second_key_is_made_for_a_database(person: Person, postgres: Server) -> None:
+    """Nor a first one before it has tables; on the second server the key of the first one is asked for."""
+    person.write_config()
+    address = postgres.create()
+    settings = {"BEARERD_STORE": address, "BEARERD_STATE": str(person.home / "state")}
+    early = person.run("init", "-c", "config.yaml", **settings)
+    assert (1, True) == (early.code, "bearerd store migrate" in early.err)
+    key = person.home / "keys/master.key"
+    assert not key.exists()
+
+    assert 0 == person.run("store", "migrate", "-c", "config.yaml", **settings).code
+    first = person.run("init", "-c", "config.yaml", **settings)
+    assert (0, None) == (first.code, key_fault(first.out.removesuffix("\n"))), first.err
+    key.rename(person.home / "away")
+    second = person.run("init", "-c", "config.yaml", **settings)
+    assert (1, False) == (second.code, key.exists())
+    assert f"{address} is sealed with the master key " in second.err
+    assert "bring the one that the other servers have" in second.err

@@ -73,6 +73,19 @@ def test_a_login_through_the_server(customer: Person, new_token: str) -> None:
     assert new_token not in server.output
 
 
+def test_one_more_person_logs_in_beside_a_grant(customer: Person, new_token: str) -> None:
+    """Without a server; one that is started afterwards knows the member, and its revocation needs no restart."""
+    done = customer.run("login", "questrade/user-17", "--token-stdin", stdin=new_token)
+    assert (0, True) == (done.code, "questrade/user-17 is logged in" in done.out)
+    assert 1 == customer.run("login", "nothing/user-17", "--token-stdin", stdin=new_token).code
+
+    customer.serve()
+    members = customer.run("status", "--json").document["mounts"][0]["members"]
+    assert (1, {"fresh": 1}) == (members["total"], members["states"])
+    assert 0 == customer.run("revoke", "questrade/user-17", "--yes").code
+    assert {"none": 1} == customer.run("status", "--json").document["mounts"][0]["members"]["states"]
+
+
 def test_a_revoked_grant_needs_a_login(customer: Person, new_token: str) -> None:
     """The broker is told, and nothing is kept here."""
     customer.run("login", "questrade", "--token-stdin", stdin=new_token)
@@ -160,3 +173,11 @@ def test_a_key_pair_is_two_lines(customer: Person) -> None:
     assert "canary" not in half.output + done.output
     revoked = customer.run("revoke", "questrade", "--yes")
     assert "the broker still takes it; delete it on the broker's page: https://vault.example/keys" in revoked.out
+
+
+def test_a_person_who_was_never_here_is_not_revoked(customer: Person) -> None:
+    """1, and no record of the mistyped name is left."""
+    done = customer.run("revoke", "questrade/ann", "--yes")
+
+    assert (1, True) == (done.code, "nobody has ever logged in as questrade/ann; nothing was revoked" in done.err)
+    assert {"client": 1, "custody": 1} == customer.run("store", "status", "--json").document["rows"]

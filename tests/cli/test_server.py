@@ -29,4 +29,6 @@ async def test_without_a_server_the_store_is_opened_here(invocation: Invocation,
 def test_what_only_a_server_knows_needs_one(person: Person, settings: Settings) -> None:
     """`ask` never opens the store."""
     assert 6 == person.run("status", "-c", str(person.config)).code
-    assert not settings.config.store_path.exists()
+    store = settings.config.store_path
+    assert store is not None
+    assert not store.exists()

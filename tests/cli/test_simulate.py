@@ -1,12 +1,15 @@
 """`bearerd simulate`."""
 
 import signal
+import ssl
 import time
+import urllib.error
+import urllib.request
 
 import pytest
 
 from tests.cli.support import Person, invoke
-from tests.product import START, Program, state
+from tests.product import START, Program, command, state
 
 
 def test_one_line_says_where_everything_is(person: Person) -> None:
@@ -33,6 +36,23 @@ def test_a_person_gets_a_configuration_to_paste(person: Person) -> None:
     assert "client_secret  demo-tradier-secret" in simulator.out
     assert "questrade" not in simulator.out
     assert 0 == simulator.stop(signal.SIGINT)
+
+
+def test_slow_answers_take_as_long_as_asked_for(person: Person) -> None:
+    """`--slow 0.3` instead of three seconds."""
+    simulator = person.start("simulate", "--json", "--broker", "questrade", "--slow", "0.3")
+    found = simulator.document()
+    command(found["control"], "/faults", fault="token-slow")
+    trust = ssl.create_default_context(cafile=found["ca_file"])
+    agent = {"User-Agent": "person/1"}
+    request = urllib.request.Request(found["token_url"], data=b"grant_type=none", headers=agent)  # noqa: S310
+    began = time.monotonic()
+    with pytest.raises(urllib.error.HTTPError, match="400") as refused:
+        urllib.request.urlopen(request, context=trust, timeout=10)  # noqa: S310
+    refused.value.close()
+
+    assert 0.3 <= time.monotonic() - began < 2.5
+    assert 0 == simulator.stop()
 
 
 BROKER = """

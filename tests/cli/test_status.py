@@ -12,7 +12,8 @@ MOUNT = {
     "name": "questrade", "broker": "questrade", "environment": "live", "scopes": ["read_acc"], "grant": "questrade",
     "url": "http://127.0.0.1:8080/questrade", "state": "fresh", "usable": True, "reason": "", "fix": None, "since": NOW,
     "api_host": "api01.iq.questrade.com", "next_renewal": NOW + 1450, "calls": 1840, "denied": 2, "last_call": NOW - 12,
-    "login": "refresh-token", "granted": [], "missing": [], "ends": None, "warning": None,
+    "login": "refresh-token", "granted": [], "missing": [], "ends": None, "warning": None, "dies": NOW + 230_000,
+    "members": {"total": 0, "states": {}, "reading": False, "needing": []},
 }  # fmt: skip
 DEAD = MOUNT | {
     "name": "spouse", "grant": "spouse", "state": "needs-login", "usable": False, "next_renewal": None, "calls": 31,
@@ -129,3 +130,39 @@ def test_the_status_of_a_real_server(customer: Person) -> None:
     assert (4, 4) == (text.code, data.code)
     assert "To fix: bearerd login questrade" in text.out
     assert (1, "none") == (data.document["schema"], data.document["mounts"][0]["state"])
+
+
+def test_a_quarantined_grant_is_seen() -> None:
+    """Since when and why, and the two ways out; scripts see it as they see a login that is needed."""
+    fix = "bearerd adopt spouse, or bearerd login spouse"
+    grant = DEAD | {"state": "quarantined", "usable": True, "reason": "the store was set back", "fix": fix}
+    text = shown(found(grant))
+
+    assert "quarantined since 2026-11-21" in text
+    assert f"! spouse: the store was set back. To fix: {fix}" in text
+    assert Exit.LOGIN is exit_code(found(grant))
+
+
+def test_the_end_of_a_refresh_token_is_told_on_request() -> None:
+    """With -v: when the login is lost if nothing is renewed any more."""
+    text = "\n".join(render(found(MOUNT), Style(colored=False), verbose=True))
+
+    assert "; without a renewal the login is lost in 2d15h" in text
+
+
+def test_members_are_counted_and_those_that_need_somebody_are_named() -> None:
+    """A grant that only has members needs no login of its own."""
+    needing = [{"grant": "questrade/user-17", "state": "needs-login", "fix": "bearerd login questrade/user-17"}]
+    members = {"total": 12, "states": {"fresh": 11, "needs-login": 1}, "reading": False, "needing": needing}
+    shared = MOUNT | {"state": "none", "usable": False, "reason": "never logged in", "members": members}
+    text = shown(found(shared))
+
+    assert "questrade: 12 members: 11 fresh, 1 needs-login" in text
+    assert "questrade/user-17: needs-login. To fix: bearerd login questrade/user-17" in text
+    assert ("never logged in" in text, "login needed" in text) == (False, False)
+    assert Exit.OK is exit_code(found(shared))
+    revoked = shared | {"members": members | {"total": 1, "states": {"none": 1}, "needing": []}}
+    assert "login needed" in shown(found(revoked))
+    assert Exit.LOGIN is exit_code(found(revoked))
+    reading = shared | {"members": members | {"total": 1, "states": {"fresh": 1}, "needing": [], "reading": True}}
+    assert "1 member: 1 fresh, and the store has not told all yet" in shown(found(reading))

@@ -38,6 +38,7 @@ def mount(name: str = "questrade", **changes: Any) -> dict[str, Any]:
         "calls": 1840,
         "denied": 2,
         "last_call": NOW - 12,
+        "members": {"total": 0, "states": {}, "reading": False, "needing": []},
     } | changes
 
 

@@ -49,6 +49,19 @@ def test_a_healthy_server_in_words() -> None:
     assert "need you" not in text
 
 
+def test_members_are_counted_and_those_in_need_are_named() -> None:
+    """A mount that serves members only needs no login for all."""
+    needing = [{"grant": "alpaca/ann", "state": "needs-login", "fix": "bearerd login alpaca/ann"}]
+    members = {"total": 1200, "states": {"fresh": 1199, "needs-login": 1}, "reading": False, "needing": needing}
+    only = {"state": "none", "usable": False, "reason": "never logged in", "fix": "bearerd login alpaca"}
+    text = Text(PAGES.status(status(mount("alpaca", members=members, **only)))).text
+
+    assert "1 thing needs you Questrade (alpaca/ann): needs-login To fix: bearerd login alpaca/ann" in text
+    assert "! alpaca" in text
+    assert "for members 1,200 members: 1,199 fresh, 1 needs-login" in text
+    assert "never logged in" not in text
+
+
 def test_live_is_unmistakable() -> None:
     """Real money is said in words and in a label of its own colour; nothing else has that label."""
     live = PAGES.status(status(mount(environment="live")))
