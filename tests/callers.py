@@ -27,6 +27,11 @@ class Wire:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection; its other end may have closed it meanwhile."""
+        return self._writer is not None
+
     async def send(self, data: bytes) -> None:
         """Send; connects if there is no connection."""
         if self._writer is None:

@@ -24,7 +24,7 @@ def _prepare(
     file = directory / "config.yaml"
     config = {
         "version": 1, "listen": "127.0.0.1:0", "console": "off", "store": "sqlite:store.db", "key": "file:master.key",
-        "mounts": {"here": {"broker": broker, "environment": "simulator", "grant": "ada", **mount}},
+        "clients": "none", "mounts": {"here": {"broker": broker, "environment": "simulator", "grant": "ada", **mount}},
         "grants": {"ada": {"login": login, **back, **needs}},
         "brokers": {broker: {"environments": {"simulator": dict(links.environment)}}},
     }  # fmt: skip
@@ -36,10 +36,16 @@ def _prepare(
 
 
 @asynccontextmanager
-async def in_front_of(directory: Path, broker: str, login: str, **mount: Any) -> AsyncIterator[tuple[App, Simulator]]:
-    """The grant is `ada`, the mount `here`; `mount` holds its scopes and api. Nobody has logged in."""
+async def in_front_of(
+    directory: Path, broker: str, login: str, *, knobs: Mapping[str, Any] | None = None, **mount: Any
+) -> AsyncIterator[tuple[App, Simulator]]:
+    """The grant is `ada`, the mount `here`; `mount` holds its scopes and api, `knobs` are the simulator's options.
+
+    Nobody has logged in.
+    """
     async with AsyncExitStack() as stack:
-        running = await serve.start([broker], directory=directory / "ca", options=serve.knobs([broker], callback=BACK))
+        options = serve.knobs([broker], callback=BACK, **(knobs or {}))
+        running = await serve.start([broker], directory=directory / "ca", options=options)
         stack.push_async_callback(running.stop)
         simulator = running.simulators[broker]
         settings, source = await asyncio.to_thread(_prepare, directory, broker, login, mount, simulator.links())

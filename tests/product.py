@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,14 +68,23 @@ def run(home: Path, *arguments: str, environ: Mapping[str, str] | None = None, s
 
 
 class Program:
-    """`bearerd ARGUMENTS`, running in a home directory. Its output goes to files there, so that no pipe can fill."""
+    """`bearerd ARGUMENTS`, running in a home directory. Its output goes to files there, so that no pipe can fill.
 
-    def __init__(self, home: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> None:
+    `command`: another program than bearerd.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *arguments: str,
+        environ: Mapping[str, str] | None = None,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
         number = len(list(home.glob("*.stdout")))
         self.stdout, self.stderr = home / f"{number}.stdout", home / f"{number}.stderr"
         with self.stdout.open("wb") as stdout, self.stderr.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [*COMMAND, *arguments],
+                [*command, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,

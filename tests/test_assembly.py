@@ -1,6 +1,6 @@
 """What a configuration makes of mounts, policy and token endpoints."""
 
-import os
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from proxy.assembly import USER_AGENT, endpoint_of, mount_of, policy_of
-from proxy.clientkeys import ClientKey
+from proxy.clientkeys import ClientKeys
 from proxy.clock import SystemClock
 from proxy.errors import Refusal
-from proxy.gate.clients import digest, new_key
 from proxy.gateway import Mount
 from proxy.relay.upstream import SessionUpstream
 from proxy.secret import Secret
@@ -77,6 +76,12 @@ async def keepers(found: Settings) -> AsyncIterator[dict[str, Keeper]]:
     await journal.close()
 
 
+@pytest.fixture
+def keys() -> ClientKeys:
+    store = MemoryStore()
+    return ClientKeys(Vault(store, Sealer(b"k" * 32, store.store_id)), SystemClock())
+
+
 def mounts(found: Settings, keepers: dict[str, Keeper]) -> dict[str, Mount]:
     upstream = SessionUpstream()
     return {name: mount_of(found, name, keepers=keepers, upstream=upstream) for name in found.config.mounts}
@@ -130,24 +135,24 @@ def test_a_token_endpoint_knows_its_application(tmp_path: Path) -> None:
     assert "http://proxy.internal:3128" == endpoint.egress
 
 
-def test_a_policy_knows_clients_by_their_keys(tmp_path: Path) -> None:
+async def test_a_policy_knows_clients_by_their_keys(tmp_path: Path, keys: ClientKeys) -> None:
     """A key leads to the rights of its client; a key of nobody that is listed, and no key, to a refusal."""
-    key, other = new_key(os.urandom), new_key(os.urandom)
-    keys = [
-        ClientKey(name, 1, created=0.0, digest=digest(each.reveal())) for name, each in (("bot", key), ("x", other))
-    ]
-    policy = policy_of(settings(tmp_path), {}, keys)
+    policy = policy_of(await asyncio.to_thread(settings, tmp_path), {}, keys)
+    key, other = await keys.add("bot"), await keys.add("x")
+    bound = await keys.add("bot", ["alpaca/user-17"])
 
-    assert {"alpaca": frozenset({"account:read"})} == policy.keyring.identify_key(key.reveal()).rights
+    client = policy.keyring.identify_key(key.reveal())
+    assert ({"alpaca": frozenset({"account:read"})}, ()) == (client.rights, client.grants)
+    assert ("alpaca/user-17",) == policy.keyring.identify_key(bound.reveal()).grants
     for nobody in (other.reveal(), None):
         with pytest.raises(Refusal):
             policy.keyring.identify_key(nobody)
 
 
-def test_without_clients_everybody_is_local(tmp_path: Path) -> None:
+def test_without_clients_everybody_is_local(tmp_path: Path, keys: ClientKeys) -> None:
     """`clients: none` needs no key."""
     file = tmp_path / "config.yaml"
     file.write_text("version: 1\nclients: none\n")
-    policy = policy_of(read(file, {"HOME": str(tmp_path)}), {}, [])
+    policy = policy_of(read(file, {"HOME": str(tmp_path)}), {}, keys)
 
     assert "local" == policy.keyring.identify_key(None).name

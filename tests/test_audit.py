@@ -19,7 +19,7 @@ def written(caplog: pytest.LogCaptureFixture, record: audit.Record) -> tuple[str
 def test_a_record_holds_who_what_which_row_and_how_it_ended(caplog: pytest.LogCaptureFixture) -> None:
     """And nothing else: no header, query, body or raw path has a field to stand in."""
     record = audit.Record(
-        "r1", "GET", "questrade", "bot", "/v1/accounts", "read_acc", False, 200, "broker", 4, True, 0.01234
+        "r1", "GET", "questrade", "bot", "/v1/accounts", "read_acc", False, 200, "broker", 4, True, 0.01234, "ann"
     )
     level, line = written(caplog, record)
 
@@ -27,7 +27,7 @@ def test_a_record_holds_who_what_which_row_and_how_it_ended(caplog: pytest.LogCa
     assert {
         "event": "call", "request_id": "r1", "client": "bot", "mount": "questrade", "method": "GET",
         "row": "/v1/accounts", "scope": "read_acc", "mutating": False, "status": 200, "outcome": "broker",
-        "generation": 4, "replayed": True, "ms": 12.3,
+        "generation": 4, "replayed": True, "ms": 12.3, "grant": "ann",
     } == {key: value for key, value in line.items() if key not in ("level", "logger", "timestamp")}  # fmt: skip
 
 

@@ -60,7 +60,9 @@ class Scene:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        self.server = Program(self.directory, "serve", "-c", "config.yaml", "--log-format", "json")
+        self.server = Program(
+            self.directory, "serve", "-c", "config.yaml", "--log-format", "json", "--log-level", "debug"
+        )
 
     async def until_up(self) -> None:
         """Return once the server takes commands. AssertionError if it ends instead: then its store did not open."""

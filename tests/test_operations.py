@@ -14,7 +14,7 @@ from tests.house import House, house
 MOUNT_FIELDS = {
     "name", "title", "scopes", "url", "root_url", "calls", "denied", "last_call", "grant", "broker", "environment",
     "state", "usable", "reason", "fix", "since", "generation", "api_host", "access_expires", "next_renewal",
-    "refreshed", "dies", "login", "login_kind", "login_here", "granted", "missing", "ends", "warning",
+    "refreshed", "dies", "login", "login_kind", "login_here", "granted", "missing", "ends", "warning", "members",
 }  # fmt: skip
 STATUS_FIELDS = {
     "schema", "version", "pid", "url", "urls", "console", "started", "now", "store", "config", "config_changed",
@@ -56,6 +56,7 @@ async def test_status_tells_how_everything_stands(state_dir: Path) -> None:
         assert {
             "name": "bot",
             "keys": 1,
+            "bound": 0,
             "in_config": True,
             "rights": {"questrade": ["read_acc", "read_md", "trade"]},
         } == client
@@ -164,7 +165,7 @@ async def test_a_client_needs_a_name_that_the_configuration_could_hold(state_dir
         kind, message = await refused(home, "clients-add", name=name)
         assert "not-possible" == kind
         assert "name" in message
-        assert 1 == len(home.app.known_keys)
+        assert 1 == len(home.app.keys.all())
 
 
 async def test_a_reload_that_is_refused_says_why(state_dir: Path) -> None:
@@ -228,16 +229,20 @@ async def test_a_login_says_what_it_asks_for(state_dir: Path) -> None:
         assert {"grant", "kind", "title", "asks", "login_page"} == begun.keys()
 
 
+def _show(home: House, standing: Standing) -> None:
+    home.app.keepers._configured["questrade"] = Shown(standing)  # type: ignore[assignment]
+
+
 async def test_a_warning_stands_in_the_line_of_its_grant(state_dir: Path) -> None:
     """While the grant serves, it is as ready as any; a token that was refused is not."""
     async with house(state_dir) as home:
         standing = home.app.keepers["questrade"].standing()
-        home.app.keepers["questrade"] = Shown(replace(standing, warning="the login ends in 2 h"))  # type: ignore[assignment]
+        _show(home, replace(standing, warning="the login ends in 2 h"))
         assert {"ready": "ok", "lines": ["[+]store ok", "[+]grant questrade fresh: the login ends in 2 h"]} == (
             await ask(home, "ready")
         )
         doubted = replace(standing, doubted=True, reason="the broker refused the token")
-        home.app.keepers["questrade"] = Shown(doubted)  # type: ignore[assignment]
+        _show(home, doubted)
         assert {
             "ready": "degraded",
             "lines": ["[+]store ok", "[-]grant questrade fresh: the broker refused the token"],

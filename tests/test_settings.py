@@ -1,11 +1,12 @@
 """The configuration and the brokers that it names, held against each other."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from proxy.config import ConfigInvalid
-from proxy.settings import Settings, read
+from proxy.settings import NoSuchGrant, Settings, read
 
 GOOD = """
 version: 1
@@ -180,3 +181,29 @@ def test_a_missing_file_is_a_problem_like_any_other(tmp_path: Path) -> None:
     with pytest.raises(ConfigInvalid) as invalid:
         read(tmp_path / "none.yaml", {})
     assert "bearerd init" in str(invalid.value)
+
+
+def test_a_member_is_a_grant_like_the_one_that_it_is_beside(tmp_path: Path) -> None:
+    """In all but its name; what can be no member is told apart by the reason."""
+    text = "version: 1\nclients: none\nmounts:\n"
+    text += "  questrade: {broker: questrade, environment: live, scopes: [read_acc]}\n"
+    text += "  minted: {broker: alpaca, environment: sandbox, api: data, scopes: [data]}\n"
+    text += "grants:\n  minted: {login: client-credentials, client_id: x, client_secret: y}\n"
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    found = read(file, {"HOME": str(tmp_path)})
+
+    own = found.grants["questrade"]
+    assert own is found.grant("questrade")
+    assert replace(own, name="questrade/user-17") == found.grant("questrade/user-17")
+    for name, reason in (
+        ("nothing", "there is no grant 'nothing'"),
+        ("nothing/ann", "there is no grant 'nothing'"),
+        ("questrade/", "is no name of a grant"),
+        ("questrade/Ann", "is no name of a grant"),
+        ("questrade/ann/bob", "is no name of a grant"),
+        ("questrade/ann\n", "is no name of a grant"),
+        ("minted/ann", "the same for everybody"),
+    ):
+        with pytest.raises(NoSuchGrant, match=reason):
+            found.grant(name)
