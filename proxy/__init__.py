@@ -10,21 +10,31 @@ The life of one request:
    `gate/scopes.py`    which row of the broker's table, if any?    403
    `gate/guards.py`    what must the body not say?                 403
    `gate/fill.py`      what of it is kept here, and put in?        403
-3. `tokens/keeper.py` lends a token pair: access token and the one origin that it may go to, of one generation. If none
-   is fresh, one flight redeems the refresh token for everybody (`renewal.py`): `rotation.py` posts, `journal.py` makes
-   the raw answer durable, `grant.py` reads it, `store/` commits it, in that order.
+3. `keepers.py` knows the keeper of the grant, and `tokens/keeper.py` lends a token pair: access token and the one
+   origin that it may go to, of one generation. If none is fresh, one flight renews it for everybody (see below).
 4. `relay/http.py` sends the matched bytes through `relay/upstream.py`, which looks at the origin once more before
    `relay/credential.py` writes the one credential. A 401 that speaks of the token renews it, and at most one repeat
    follows.
 5. `relay/headers.py` says what crosses, each way; the answer streams back. A refusal is rendered by `errors.py`.
 6. `audit.py` writes one line, whatever the outcome.
 
+The life of one renewal, in `tokens/`: `renewal.py` gets the right to spend, which is a turn (`lanes.py`) and, where
+several servers share the store, a lease (`lease.py`); `stored.py` holds the stored row against the one in hand.
+`redemption.py` then goes step by step: `journal.py` takes the intent, `rotation.py` posts, the raw answer is durable
+before `answer.py` reads it, and `settlement.py` has it served and committed to `store/` before the journal's slot is
+free again. What a kill left in the journal, `resume.py` settles at the next start.
+
+Who else is there: `tokens/members.py` keeps the grants of many users of one application, most of them as no more than
+a line on the roster (`roster.py`). `watch.py` looks twice a second at what others have committed. `provenance.py` finds
+out that a store is a copy or was set back; `tokens/quarantine.py` then holds its tokens back until a login or
+`bearerd adopt` (`adoption.py`).
+
 The life of one login: `authorizations.py` begins it and takes what comes of it; `tokens/login.py` makes the address,
 with state and PKCE, and judges the answer that `console/callback.py` or a person brings; `tokens/oauth.py` exchanges
 the code, through the same journal as a refresh. `brokers/` says what differs between brokers, as data.
 
-`app.py` puts the rooms together, `cli/` talks to `admin.py`, `console/` shows how it stands, and `simulator/` are
-brokers to practise against.
+`custody.py` opens journal and store, `app.py` puts the rooms together, `cli/` talks to `admin.py`, `console/` shows how
+it stands, and `simulator/` are brokers to practise against.
 """
 
 __version__ = "0.1.0"
