@@ -93,7 +93,7 @@ async def test_its_place_is_the_file_itself(path: Path, state_dir: Path) -> None
     """The inode: it stays when the store is opened again, and a copy has another one."""
     await closed_store(path)
     twin = path.with_name("copy.db")
-    create_private(twin)
+    os.close(create_private(twin))
     twin.write_bytes(path.read_bytes())
     places = []
     for file in (path, path, twin):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import re
 import sqlite3
 import stat
@@ -54,7 +55,7 @@ def path(state_dir: Path) -> Path:
 def make_first(path: Path, *, close: bool = True) -> sqlite3.Connection:
     """A store of the first version, closed, or as a killed process leaves it."""
     path.parent.mkdir(0o700, exist_ok=True)
-    create_private(path)
+    os.close(create_private(path))
     connection = sqlite3.connect(path, isolation_level=None)
     for statement in FIRST:
         connection.execute(statement)
@@ -138,7 +139,7 @@ async def test_what_a_killed_process_left_in_the_log_comes_along(path: Path) -> 
     beside = path.parent.with_name("killed")
     beside.mkdir(0o700)
     for file in path.parent.iterdir():
-        create_private(beside / file.name)
+        os.close(create_private(beside / file.name))
         (beside / file.name).write_bytes(file.read_bytes())
     connection.close()
     assert (beside / "store.db-wal").stat().st_size > 0
@@ -164,7 +165,7 @@ async def test_what_an_interrupted_migration_left_is_replaced(path: Path) -> Non
     """A half-written draft, and a copy that was whole when the power went."""
     make_first(path)
     for name in ("store.db.v1", "store.db.v1.draft"):
-        create_private(path.with_name(name))
+        os.close(create_private(path.with_name(name)))
         path.with_name(name).write_bytes(b"half")
     await (await SQLiteStore.open(path)).close()
 

@@ -6,6 +6,7 @@ in every byte, and each of the eight bits where it means something.
 # ruff: noqa: ASYNC240  the test's own file calls may block; the product's are watched by blockbuster
 
 import asyncio
+import os
 import re
 import shutil
 import sqlite3
@@ -71,7 +72,7 @@ async def make(path: Path) -> Contents:
         await vault.put(name, expected=generation, value={"token": f"{name} {generation + 1}"})
     await vault.put("client/gone", expected=1, value=None)
     await store.close()
-    create_private(path.with_name("journal"))
+    os.close(create_private(path.with_name("journal")))
     return await read_everything(path)
 
 
@@ -189,7 +190,7 @@ async def flip_the_log(state_dir: Path, offsets: Callable[[int], Iterable[int]])
         for file in path.parent.iterdir():
             file.unlink()
         for name, content in data.items():
-            create_private(path.with_name(name))
+            os.close(create_private(path.with_name(name)))
             path.with_name(name).write_bytes(content)
         counts["tried"] += 1
         found = await attempt(path)
