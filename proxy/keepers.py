@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from proxy import logs
 from proxy.clock import Clock
 from proxy.custody import Custody
+from proxy.gate.clients import grant_of
 from proxy.settings import GrantSettings, Settings
 from proxy.store import Damaged, Row, StoreError, WrongKey, pages
 from proxy.store.vault import Entry
@@ -24,7 +25,7 @@ from proxy.tokens.keeper import Keeper
 from proxy.tokens.lanes import Lane
 from proxy.tokens.members import SLICE, Members, covers
 from proxy.tokens.oauth import TokenEndpoint
-from proxy.tokens.roster import Read, Reader, Roster, grant_of
+from proxy.tokens.roster import Read, Reader, Roster
 from proxy.tokens.standing import fix
 
 _MOST_SHOWN = 10

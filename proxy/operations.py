@@ -15,7 +15,7 @@ from proxy.clock import Clock
 from proxy.config.model import NAME_PATTERN
 from proxy.console.callback import Outcome
 from proxy.custody import Custody
-from proxy.gate.clients import LOCAL
+from proxy.gate.clients import LOCAL, grant_of
 from proxy.gateway import Gateway, Mount
 from proxy.keepers import Keepers
 from proxy.listener import Listener
@@ -289,14 +289,8 @@ class Operations:
 
     def _grant(self, name: str) -> str:
         """The grant of that name, or of the mount of that name; `NAME/PERSON` is a member of it."""
-        settings = self._app.settings
-        base, slash, person = name.partition("/")
-        grant = settings.config.grant_of(base) if base in settings.config.mounts else base
-        if grant not in settings.grants:
-            known = ", ".join(settings.config.mounts) or "none"
-            raise NotPossible(f"there is no mount or grant '{base}'; known: {known}")
         try:
-            return settings.grant(f"{grant}{slash}{person}").name
+            return self._app.settings.named(name).name
         except NoSuchGrant as error:
             raise NotPossible(str(error)) from None
 
@@ -320,7 +314,7 @@ class Operations:
         for name, grant in zip(names, found, strict=True):
             if "/" not in grant:
                 raise NotPossible(f"'{name}' is everybody's grant; a key is bound to one person's: {name}/PERSON")
-        bases = [grant.partition("/")[0] for grant in found]
+        bases = [grant_of(grant) for grant in found]
         for base in bases:
             if bases.count(base) > 1:
                 raise NotPossible(f"a key can be bound to one member of {base} only")

@@ -52,6 +52,15 @@ class Settings:
             raise NoSuchGrant(f"grant {base} logs in by client credentials, which are the same for everybody")
         return replace(found, name=name)
 
+    def named(self, name: str) -> GrantSettings:
+        """The grant of that name, or of the mount of that name; `NAME/PERSON` is a member of it. `NoSuchGrant`."""
+        base, slash, person = name.partition("/")
+        grant = self.config.grant_of(base) if base in self.config.mounts else base
+        if grant not in self.grants:
+            known = ", ".join(self.config.mounts) or "none"
+            raise NoSuchGrant(f"there is no mount or grant '{base}'; known: {known}")
+        return self.grant(f"{grant}{slash}{person}")
+
     def origin_of(self, mount: str) -> Origin | None:
         """The one address of a mount's API; None where token answers name it. `LookupError` for an unknown mount."""
         grant = self.grants[self.config.grant_of(mount)]

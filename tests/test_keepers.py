@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.brokers import Origin, builtin
+from proxy.brokers import builtin
 from proxy.clock import SystemClock
 from proxy.custody import Custody
 from proxy.grants import GrantSettings
@@ -26,6 +26,7 @@ from proxy.tokens.book import Book
 from proxy.tokens.grant import DAY, Grant, State, token_hash
 from proxy.tokens.journal import Intent, Journal
 from proxy.tokens.oauth import RawAnswer, Refresh, Wish
+from tests.tokens.crowd import logged_in
 
 QUESTRADE = builtin("questrade")
 LIFE = 1800.0
@@ -65,21 +66,8 @@ class Home:
     async def put(self, name: str, *, age: float = 0.0, generation: int = 1, **changes: object) -> Grant:
         """What a login elsewhere leaves in the store."""
         wall = SystemClock().now().wall
-        grant = Grant(
-            name,
-            generation,
-            "login",
-            "questrade/live",
-            Secret(f"token-of-{name}-{generation}"),
-            Secret(f"access-of-{name}-{generation}"),
-            Origin("api01.iq.questrade.com", 443),
-            refreshed=wall - age,
-            expires=wall - age + LIFE,
-            life=LIFE,
-            login="refresh-token",
-            logged_in=wall - age,
-        )
-        grant = replace(grant, **changes)  # type: ignore[arg-type]
+        tokens = (f"token-of-{name}-{generation}", f"access-of-{name}-{generation}")
+        grant = replace(logged_in(name, tokens, wall - age, generation=generation), **changes)  # type: ignore[arg-type]
         assert await Book(name, self.custody.vault, "").write(grant)
         return grant
 

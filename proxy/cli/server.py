@@ -55,8 +55,7 @@ def mount_of(settings: Settings, name: str) -> str:
 
 def grant_of(settings: Settings, mount: str) -> GrantSettings:
     """The grant of a mount that `mount_of` gave. Raises `Stop`."""
-    base, slash, person = mount.partition("/")
     try:
-        return settings.grant(settings.config.grant_of(base) + slash + person)
+        return settings.named(mount)
     except NoSuchGrant as error:
         raise Stop(str(error)) from None

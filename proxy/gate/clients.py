@@ -177,12 +177,17 @@ def allowed(client: Client, mount: str, mount_scopes: frozenset[str], scope: str
     return None
 
 
+def grant_of(name: str) -> str:
+    """The configured grant that a member (`GRANT/PERSON`) belongs to; of any other grant itself."""
+    return name.partition("/")[0]
+
+
 def grant_for(client: Client, grant: str) -> str:
     """Whose grant a call uses on a mount of `grant`. `Refusal("scope-denied")` if the key is bound to others only."""
     if not client.grants:
         return grant
     for member in client.grants:
-        if member.partition("/")[0] == grant:
+        if grant_of(member) == grant:
             return member
     detail = f"The key is bound to {' and '.join(client.grants)}; this mount belongs to the grant {grant}."
     fix = f"use a key of its own for it: bearerd clients add {client.name} --grant {grant}/PERSON"

@@ -15,6 +15,7 @@ from proxy import logs
 from proxy.brokers import AnswerRule, Broker, Origin
 from proxy.brokers.definition import Placement
 from proxy.errors import Refusal
+from proxy.gate.clients import grant_of
 from proxy.outbound import Lost, NotSent
 from proxy.relay import credential
 from proxy.relay import headers as header_rules
@@ -141,7 +142,7 @@ class Relay:
     async def _keeper_for(self, grant: str | None) -> Keeper:
         if grant is None or grant == self._place.grant:
             return self._keeper
-        if self._keeper_of is None or grant.partition("/")[0] != self._place.grant:
+        if self._keeper_of is None or grant_of(grant) != self._place.grant:
             raise LookupError(f"{grant} is no member of the grant {self._place.grant}")
         try:
             return await self._keeper_of(grant)

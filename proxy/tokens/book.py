@@ -71,12 +71,7 @@ class Book:
             expected = stored
         return True
 
-    async def verdict(self, token_hash: str) -> str | None:
-        """Why the refresh token with this hash must not be posted again, if the broker has refused it."""
-        verdict = await self.buried(token_hash)
-        return verdict.reason if verdict is not None else None
-
-    async def buried(self, token_hash: str) -> Verdict | None:
+    async def verdict(self, token_hash: str) -> Verdict | None:
         """What the broker has said of the refresh token with this hash, if it has refused it."""
         mark = await self._vault.get(self._mark)
         if mark is None or mark.value["token_hash"] != token_hash:

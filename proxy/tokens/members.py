@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from proxy import logs
 from proxy.clock import Clock, Now
 from proxy.errors import Refusal
+from proxy.gate.clients import grant_of
 from proxy.store import StoreError
 from proxy.tokens.grant import State
 from proxy.tokens.journal import Found, JournalError
 from proxy.tokens.keeper import Keeper
-from proxy.tokens.roster import IDLE, TROUBLED, Member, Read, Roster, grant_of
+from proxy.tokens.roster import IDLE, TROUBLED, Member, Read, Roster
 
 LINGER = 300.0  # seconds without a call, after which a keeper is let go
 MOST = 2000  # keepers; beyond, those that were used longest ago go first

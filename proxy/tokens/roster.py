@@ -13,6 +13,7 @@ from typing import Any
 from zlib import crc32
 
 from proxy.clock import Now
+from proxy.gate.clients import grant_of
 from proxy.tokens.answer import Terms
 from proxy.tokens.grant import HOUR, Grant, State, hash_of
 from proxy.tokens.quarantine import Quarantine
@@ -203,8 +204,3 @@ class Roster:
                 else:
                     member.at = math.inf
                     yield member
-
-
-def grant_of(name: str) -> str:
-    """The configured grant that a member belongs to."""
-    return name.partition("/")[0]

@@ -178,7 +178,8 @@ class Settlement:
             reason = f"the answer to a token request was lost, and now {reason}"
         if resumed:
             with suppress(StoreError):  # the verdict may be in the store already, with more to it than the answer tells
-                reason = await self._book.verdict(held.grant.token_hash) or reason
+                known = await self._book.verdict(held.grant.token_hash)
+                reason = known.reason if known is not None else reason
         self._reach(Event.TOKEN_DEAD, State.NEEDS_LOGIN, reason, resumed=resumed)
         held.dead = held.grant.token_hash
         try:

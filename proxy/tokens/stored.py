@@ -37,7 +37,7 @@ def age(stored: Grant | None, mine: Grant) -> Age:
 
 async def take_over(held: Holding, book: Book, stored: Grant | None, event: Event | None = None) -> None:
     """Take over what was read from the store. `StoreError`: nothing has changed."""
-    verdict = await book.buried(stored.token_hash) if stored and stored.refresh_token else None
+    verdict = await book.verdict(stored.token_hash) if stored and stored.refresh_token else None
     if event is not None:
         held.see(event)
     strange = stranger(held, stored) if stored else None
@@ -90,7 +90,7 @@ async def _heed_verdict(held: Holding, book: Book) -> bool:
     """Whether the broker has refused this very token when a peer posted it."""
     if not book.shared or not held.grant.token_hash or (held.state, Event.TOKEN_DEAD) not in NEXT:
         return False
-    verdict = await book.buried(held.grant.token_hash)
+    verdict = await book.verdict(held.grant.token_hash)
     if verdict is None:
         return False
     held.dead = held.grant.token_hash

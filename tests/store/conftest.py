@@ -66,3 +66,9 @@ async def alone(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 async def shared(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Store, Store]]:
     async with both(request, tmp_path) as handles:
         yield handles
+
+
+@pytest.fixture
+def path(state_dir: Path) -> Path:
+    """Where a SQLite store may be made."""
+    return state_dir / "state" / "store.db"

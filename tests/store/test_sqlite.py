@@ -20,11 +20,6 @@ from tests.store.sqlitefiles import closed_store
 
 
 @pytest.fixture
-def path(state_dir: Path) -> Path:
-    return state_dir / "state" / "store.db"
-
-
-@pytest.fixture
 async def store(path: Path) -> AsyncIterator[SQLiteStore]:
     made = await SQLiteStore.open(path)
     yield made

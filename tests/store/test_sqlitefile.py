@@ -17,11 +17,6 @@ from tests.store.sqlitefiles import alter, closed_store, refused
 
 
 @pytest.fixture
-def path(state_dir: Path) -> Path:
-    return state_dir / "state" / "store.db"
-
-
-@pytest.fixture
 async def store(path: Path) -> AsyncIterator[SQLiteStore]:
     made = await SQLiteStore.open(path)
     yield made

@@ -47,11 +47,6 @@ VALUES = {"grant/a": (3, {"token": "canary"}), "grant/b": (1, {"token": "x" * 50
 COMMITS = 7
 
 
-@pytest.fixture
-def path(state_dir: Path) -> Path:
-    return state_dir / "state" / "store.db"
-
-
 def make_first(path: Path, *, close: bool = True) -> sqlite3.Connection:
     """A store of the first version, closed, or as a killed process leaves it."""
     path.parent.mkdir(0o700, exist_ok=True)

@@ -38,6 +38,25 @@ from tests.tokens.support import (
 LIMIT = 4
 
 
+def logged_in(name: str, tokens: tuple[str, str], when: float, *, generation: int = 1) -> Grant:
+    """What a login at that time (Unix seconds) leaves in the store. `tokens`: refresh and access token."""
+    refresh_token, access_token = map(Secret, tokens)
+    return Grant(
+        name,
+        generation,
+        "login",
+        "questrade/live",
+        refresh_token,
+        access_token,
+        Origin("api01.iq.questrade.com", 443),
+        refreshed=when,
+        expires=when + LIFE,
+        life=LIFE,
+        login="refresh-token",
+        logged_in=when,
+    )
+
+
 @dataclass
 class ManyPersons:
     """A token endpoint for many: each person's token works once. `out` are requests that it is busy with."""
@@ -122,21 +141,8 @@ class Server:
         """So many members log in, `age` seconds ago."""
         wall = self.clock.now().wall
         for number in range(count):
-            token = Secret(f"user{number}-0")
-            grant = Grant(
-                f"questrade/user{number}",
-                1,
-                "login",
-                "questrade/live",
-                token,
-                Secret(f"access-user{number}-0"),
-                Origin("api01.iq.questrade.com", 443),
-                refreshed=wall - age,
-                expires=wall - age + LIFE,
-                life=LIFE,
-                login="refresh-token",
-                logged_in=wall - age,
-            )
+            tokens = (f"user{number}-0", f"access-user{number}-0")
+            grant = logged_in(f"questrade/user{number}", tokens, wall - age)
             assert await Book(grant.name, self.vault, "").write(grant)
 
     async def read(self, *, starting: bool = True) -> None:

@@ -10,7 +10,7 @@ from proxy.store import StoreError
 from proxy.store.memory import MemoryStore
 from proxy.store.sealing import Sealer
 from proxy.store.vault import Vault
-from proxy.tokens.book import Book
+from proxy.tokens.book import Book, Verdict
 from proxy.tokens.grant import Grant
 
 API = Origin("api01.iq.questrade.com", 443)
@@ -62,10 +62,10 @@ async def test_a_verdict_is_about_one_token(book: Book) -> None:
     """Another one's hash has none; a later verdict takes the place of the former."""
     assert None is await book.verdict("aa")
     await book.bury("aa", "refused", 1.0)
-    assert ["refused", None] == [await book.verdict(name) for name in ("aa", "bb")]
+    assert [Verdict("refused", pair_refused=False), None] == [await book.verdict(name) for name in ("aa", "bb")]
 
     await book.bury("bb", "refused too", 2.0)
-    assert [None, "refused too"] == [await book.verdict(name) for name in ("aa", "bb")]
+    assert [None, Verdict("refused too", pair_refused=False)] == [await book.verdict(name) for name in ("aa", "bb")]
 
 
 async def test_grants_have_rows_of_their_own(book: Book, store: MemoryStore) -> None:

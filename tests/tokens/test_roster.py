@@ -10,11 +10,12 @@ import pytest
 
 from proxy.brokers import builtin
 from proxy.clock import Now
+from proxy.gate.clients import grant_of
 from proxy.secret import Secret
 from proxy.tokens.answer import Terms
 from proxy.tokens.grant import Grant, State
 from proxy.tokens.quarantine import Quarantine
-from proxy.tokens.roster import NEVER, Member, Read, Reader, Roster, grant_of
+from proxy.tokens.roster import NEVER, Member, Read, Reader, Roster
 from proxy.tokens.schedule import plan
 
 QUESTRADE = builtin("questrade")
