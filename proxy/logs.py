@@ -346,6 +346,12 @@ class _Late:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._standard = logging.getLogger(name)
+
+    def debug(self, event: str, **fields: Any) -> None:
+        # Most of these are written nowhere, and structlog takes its time to find that out.
+        if self._standard.isEnabledFor(logging.DEBUG):
+            _bound(self._name).debug(event, **fields)
 
     def __getattr__(self, attribute: str) -> Any:
         return getattr(_bound(self._name), attribute)

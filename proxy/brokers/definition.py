@@ -139,7 +139,9 @@ class AnswerRule:
 
     def matches(self, status: int, _content_type: str | None, body: bytes) -> bool:
         """Whether an answer is of this kind. The content type decides nothing: it is often wrong."""
-        if self == AnswerRule() or self.status not in (None, status):
+        if self.status not in (None, status):
+            return False
+        if self.status is None and self.text is None and self.contains is None and not self.json:
             return False
         text = body.decode("utf-8", errors="replace")
         if self.text is not None and text.strip() != self.text:

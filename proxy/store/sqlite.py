@@ -5,12 +5,10 @@ that owns the connection. A file that is not ours, not sound, or newer than this
 written to. Not for network file systems.
 """
 
-import asyncio
 import contextlib
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self, TypeVar
@@ -32,6 +30,7 @@ from proxy.store import (
 )
 from proxy.store.sqlitefile import SQLiteFile, reason, rotten
 from proxy.store.sqliteschema import Meta
+from proxy.store.worker import Worker
 
 _TOGETHER = 100  # swaps at most in one transaction
 _PAGE = 500  # rows that are sealed again at a time
@@ -73,7 +72,7 @@ class SQLiteStore:
         self.shared = False
         self.place = ""
         self._file = SQLiteFile(path)
-        self._worker = ThreadPoolExecutor(1, "sqlite")
+        self._worker = Worker("sqlite")
         self._swaps: deque[_Swap] = deque()
         self._closed = False
 
@@ -170,14 +169,14 @@ class SQLiteStore:
     async def close(self) -> None:
         if not self._closed:
             self._closed = True
-            await asyncio.get_running_loop().run_in_executor(self._worker, self._file.close)
-            self._worker.shutdown(wait=False)
+            await self._worker.ask(self._file.close)
+            await self._worker.close()
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._closed:
             raise StoreError(f"{self.path}: the store is closed")
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+            return await self._worker.ask(work)
         except (OSError, sqlite3.Error, UnicodeDecodeError) as fault:
             raise self._named(fault) from None
 

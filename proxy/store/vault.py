@@ -8,6 +8,8 @@ from typing import Any
 from proxy.store import Damaged, Row, Store, WrongKey
 from proxy.store.sealing import Sealer
 
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)  # `dumps` makes one each time
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -36,8 +38,7 @@ class Vault:
         """
         sealed = None
         if value is not None:
-            text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-            sealed = self._sealer.seal(name, expected + 1, text.encode())
+            sealed = self._sealer.seal(name, expected + 1, _encoder.encode(value).encode())
         return await self.store.swap(name, expected=expected, sealed=sealed)
 
     async def entries(self, prefix: str) -> list[tuple[str, Entry]]:

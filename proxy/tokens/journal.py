@@ -314,7 +314,7 @@ class Journal:
     async def _blank(self, index: int) -> bool:
         """Wipe the intent there; whether that worked."""
         with contextlib.suppress(OSError):
-            await asyncio.to_thread(self._file.blank, index)
+            await self._sync.soon(lambda: self._file.blank(index))
             return True
         return False
 

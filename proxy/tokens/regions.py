@@ -90,8 +90,11 @@ def _unseal(sealer: Sealer, name: str, generation: int, region: bytes) -> bytes 
         return None
 
 
+_encoder = json.JSONEncoder(separators=(",", ":"))  # `dumps` would make one each time
+
+
 def _dump(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+    return _encoder.encode(value).encode()
 
 
 def short_type(content_type: str) -> str:

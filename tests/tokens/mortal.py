@@ -8,7 +8,7 @@ the same steps always lead to the same end.
 import asyncio
 import errno
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -48,15 +48,6 @@ class InlineLoop(VirtualLoop):
             future.set_result(func(*args))
         except Exception as fault:  # noqa: BLE001  it goes to whoever waits
             future.set_exception(fault)
-        return future
-
-
-class InlineExecutor(Executor):
-    """Likewise, for what brings an executor along."""
-
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> "Future[T]":
-        future: Future[T] = Future()
-        future.set_result(fn(*args, **kwargs))
         return future
 
 
@@ -225,7 +216,6 @@ class Process:
         self.let_store_be(down=self.store_is_down)
         sealer = Sealer(KEY, self.store.store_id)
         self.journal = await Journal.open(JOURNAL, sealer, files=self.disk)
-        self.journal._sync._pool = InlineExecutor()  # type: ignore[assignment]  # deterministic
         vault = Vault(self.store, sealer)
         self.book = Book(GRANT, vault)
         self.keeper = Keeper(
