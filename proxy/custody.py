@@ -1,6 +1,7 @@
 """Custody, opened: store, vault and journal, with one key, and the state directory under one lock."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -59,6 +60,10 @@ class Custody:
         vault = Vault(store, sealer)
         custody = cls(store, vault, journal, Provenance(vault, journal))
         try:
+            # A process that was killed in the middle of a renewal would keep all others waiting for a minute. What it
+            # had already posted, the note in the row and the journal know.
+            with suppress(StoreError):
+                await store.release_all(journal.holder)
             await custody.provenance.check()
         except BaseException:
             await custody.close()

@@ -10,7 +10,7 @@ from proxy.config import Config
 from proxy.config import load as load_config
 from proxy.custody import Custody, journal_path, socket_path
 from proxy.secret import Secret
-from proxy.store import Damaged, KeyUnavailable, StoreError, StoreLocked, UnsafeFile, WrongKey
+from proxy.store import Damaged, Held, KeyUnavailable, Lease, StoreError, StoreLocked, UnsafeFile, WrongKey
 from proxy.store.disk import MemoryDisk
 from proxy.store.keys import Source
 from proxy.store.rekey import rekey
@@ -195,6 +195,21 @@ async def test_servers_with_a_database_have_a_state_directory_each(team: Place, 
     assert (1, 0) == (first.journal.answered, second.journal.answered)
     assert (0, 0) == (first.quarantine.epoch, second.quarantine.epoch)
     assert {0o700} == {(team.directory / name).stat().st_mode & 0o777 for name in ("own", "second")}
+    await second.close()
+    await first.close()
+
+
+async def test_who_starts_again_gives_back_what_it_died_with(team: Place, database: str) -> None:
+    """A lease of a process that was killed keeps others waiting only until that server is back."""
+    first = await team.open()
+    second = await (await asyncio.to_thread(at_database, team, database, "second")).open()
+    assert isinstance(await first.store.lease("grant/questrade", first.journal.holder, 60), Lease)
+    assert isinstance(await second.store.lease("grant/questrade", second.journal.holder, 60), Held)
+    await first.close()  # a kill leaves no more behind
+    assert isinstance(await second.store.lease("grant/questrade", second.journal.holder, 60), Held)
+
+    first = await team.open()
+    assert isinstance(await second.store.lease("grant/questrade", second.journal.holder, 60), Lease)
     await second.close()
     await first.close()
 

@@ -185,6 +185,9 @@ class Store(Protocol):
     async def release(self, lease: Lease) -> None:
         """Give the lease back, if it is still ours."""
 
+    async def release_all(self, holder: str) -> None:
+        """Give back every lease of `holder`: an earlier process of that name may have died with them."""
+
     async def mark(self, lease: Lease, *, expected: int, seconds: float) -> bool:
         """Note in the row, durably, that `lease.holder` spends its token within `seconds`: proof that it is writable.
 

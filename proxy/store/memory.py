@@ -142,6 +142,11 @@ class MemoryStore:
         if held is not None and held.holder == lease.holder:
             del self._contents.leases[lease.name]
 
+    async def release_all(self, holder: str) -> None:
+        self._check()
+        for name in [name for name, held in self._contents.leases.items() if held.holder == holder]:
+            del self._contents.leases[name]
+
     async def mark(self, lease: Lease, *, expected: int, seconds: float) -> bool:
         self._check_standing()
         row = self._rows.get(lease.name)

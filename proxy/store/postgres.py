@@ -148,6 +148,10 @@ class PostgresStore:
         async with self._connections.writing() as transaction:
             await transaction.execute(sql.RELEASE, lease.name, lease.holder)
 
+    async def release_all(self, holder: str) -> None:
+        async with self._connections.writing() as transaction:
+            await transaction.execute(sql.RELEASE_ALL, holder)
+
     async def mark(self, lease: Lease, *, expected: int, seconds: float) -> bool:
         async with self._connections.writing() as transaction:
             values = (self.key_id, self.state, lease.name, lease.holder, expected, seconds)

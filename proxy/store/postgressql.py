@@ -76,6 +76,7 @@ ON CONFLICT (name) DO UPDATE SET holder = $2, until = clock_timestamp() + $3 * i
 WHERE leases.holder = $2 OR leases.until <= clock_timestamp() RETURNING 1"""
 LEASED = "SELECT holder, extract(epoch FROM until - clock_timestamp())::float8 FROM bearerd.leases WHERE name = $1"
 RELEASE = "DELETE FROM bearerd.leases WHERE name = $1 AND holder = $2"
+RELEASE_ALL = "DELETE FROM bearerd.leases WHERE holder = $1"
 # A lease that is not over by the clock is nobody else's, however old our view of its row may be. The lock of `meta`
 # lets commits pass, but neither a new key nor a new state.
 MARK = f"""

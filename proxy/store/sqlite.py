@@ -130,6 +130,9 @@ class SQLiteStore:
     async def release(self, lease: Lease) -> None:
         pass
 
+    async def release_all(self, holder: str) -> None:
+        pass
+
     async def mark(self, lease: Lease, *, expected: int, seconds: float) -> bool:  # noqa: ARG002  nobody else spends
         return await self._run(lambda: self._is_at(lease.name, expected))
 

@@ -38,6 +38,20 @@ async def test_a_lease_keeps_others_out_until_it_is_released(shared: tuple[Store
     assert isinstance(await ours.lease("grant/a", "me", 60), Held)
 
 
+async def test_a_holder_gives_back_all_that_it_has(shared: tuple[Store, Store]) -> None:
+    """Every lease of that name, and nobody else's."""
+    ours, theirs = shared
+    for name in ("grant/a", "grant/b"):
+        assert isinstance(await ours.lease(name, "me", 60), Lease)
+    assert isinstance(await ours.lease("grant/c", "somebody", 60), Lease)
+
+    await theirs.release_all("me")
+
+    assert isinstance(await theirs.lease("grant/a", "you", 60), Lease)
+    assert isinstance(await theirs.lease("grant/b", "you", 60), Lease)
+    assert isinstance(await theirs.lease("grant/c", "you", 60), Held)
+
+
 async def test_a_lease_that_ran_out_is_anybodys(shared: tuple[Store, Store]) -> None:
     """Its first holder may no longer mark with it, and does not take it from the second by giving it back."""
     ours, theirs = shared
