@@ -1,6 +1,7 @@
 """Programs that call several servers in turn, as a load balancer has them do, and what they saw."""
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -28,12 +29,16 @@ class Target(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call that got no 200: when it began and ended (monotonic), at which server, and what came of it."""
+    """One call that got no 200: when it began and ended (monotonic), at which server, and what came of it.
+
+    `why` is what a refusal of bearerd's own said.
+    """
 
     began: float
     ended: float
     number: int
     word: str
+    why: str = ""
 
     @property
     def seconds(self) -> float:
@@ -136,13 +141,14 @@ class Balancer:
         for left in reversed(range(tries)):
             target = self._choose(number)
             wire = wires[target.number]
-            word = await self._send(wire)
+            word, why = await self._send(wire)
             if word == "200":
                 self.tally.good[target.number] += 1
                 self.tally.seconds.append(time.monotonic() - began)
                 return True
             if not left or word not in NOTHING_SENT:
-                self._note(Call(began, time.monotonic(), target.number, word), target, self._heard.get(wire, began))
+                call = Call(began, time.monotonic(), target.number, word, why)
+                self._note(call, target, self._heard.get(wire, began))
                 return False
             self.tally.moved[word] += 1
             number += 1
@@ -150,19 +156,19 @@ class Balancer:
                 self._out[target.number] = time.monotonic() + 1
         return False
 
-    async def _send(self, wire: Wire) -> str:
+    async def _send(self, wire: Wire) -> tuple[str, str]:
         used = wire.connected
         try:
             reply = await wire.call("GET", self._target, self._key)
         except ConnectionRefusedError:
-            return "connection refused"
+            return "connection refused", ""
         except (OSError, EOFError):
             reply = None
         if reply is None:
             await wire.close()
-            return "stale connection" if used else "cut off"
+            return ("stale connection" if used else "cut off"), ""
         self._heard[wire] = time.monotonic()
-        return f"{reply.status} {reply.ours or ''}".strip()
+        return f"{reply.status} {reply.ours or ''}".strip(), json.loads(reply.body)["detail"] if reply.ours else ""
 
     def _note(self, call: Call, target: Target, heard: float) -> None:
         if call.word in NO_ANSWER and target.was_down(min(heard, call.began), call.ended):

@@ -94,6 +94,7 @@ class Soak:
     logins: int = 0
     over: bool = False
     calm: Calm = field(default_factory=Calm)
+    mishaps: list[tuple[float, float, str]] = field(default_factory=list)  # from, until, what
     pauses: tuple[float, float] = (0.2, 1.0)  # seconds between mishaps
 
     def __post_init__(self) -> None:
@@ -101,7 +102,7 @@ class Soak:
 
     # -- what goes wrong
 
-    async def kill(self) -> None:
+    async def kill(self) -> str:
         replica = self.chance.choice(self.here.replicas)
         async with self.calm.disturbed():
             at = time.monotonic()
@@ -117,6 +118,7 @@ class Soak:
         if state in OUT:
             await self.login()
             self.ledger.dark(at - 0.2, time.monotonic() + 1)
+        return f"kill {replica.number} ({state})"
 
     async def judge(self, replica: Replica, state: str, number: int) -> None:
         """Whether the pair of rotation `number` was lost with a server that was killed in this state."""
@@ -127,7 +129,7 @@ class Soak:
             self.again += number in self.lost
             self.lost.add(number)
 
-    async def freeze(self) -> None:
+    async def freeze(self) -> str:
         replica = self.chance.choice(self.here.replicas)
         at = time.monotonic()
         async with self.calm.disturbed(), replica.paused():
@@ -136,16 +138,18 @@ class Soak:
         self.done["freeze"] += 1
         if state in OUT:
             self.ledger.dark(at - 0.2, time.monotonic() + 1)
+        return f"freeze {replica.number} ({state})"
 
-    async def jump(self) -> None:
-        replica = self.chance.choice(self.here.replicas)
+    async def jump(self) -> str:
+        replica, off = self.chance.choice(self.here.replicas), self.chance.choice(JUMPS)
         async with self.calm.disturbed():
-            replica.step(self.chance.choice(JUMPS))
+            replica.step(off)
             await asyncio.sleep(self.chance.uniform(0.5, 2.5))
             replica.step(0)
         self.done["clock jump"] += 1
+        return f"clock of {replica.number} {off:+.0f} s"
 
-    async def restart_database(self) -> None:
+    async def restart_database(self) -> str:
         crash = self.chance.random() < 0.5
         async with self.calm.disturbed():
             began = time.monotonic()
@@ -153,17 +157,20 @@ class Soak:
             await asyncio.sleep(self.chance.uniform(0, 1.5))
             await asyncio.to_thread(self.server.start)
             self.away.append((began, time.monotonic()))
-        self.done["database crash" if crash else "database restart"] += 1
+        what = "database crash" if crash else "database restart"
+        self.done[what] += 1
+        return what
 
-    async def slow_answer(self) -> None:
+    async def slow_answer(self) -> str:
         before = self.ledger.last["rotations"]
         self.ledger.next_is_dark(SLOW)
         await self.here.command("/faults", fault="token-slow")
         await self.past("rotations", before)
         await asyncio.sleep(SLOW)
         self.done["slow answer"] += 1
+        return "slow answer"
 
-    async def lost_answer(self) -> None:
+    async def lost_answer(self) -> str:
         """And the login that it costs."""
         async with self.calm.kept():  # or the try after another answer was lost would be what is lost
             await self.login_if_needed()
@@ -174,6 +181,7 @@ class Soak:
         await self.standing(self.here.replicas, "needs-login")
         await self.login()
         self.done["lost answer"] += 1
+        return "lost answer"
 
     async def past(self, counter: str, before: int) -> None:
         async for _ in eventually(30):
@@ -217,12 +225,14 @@ class Soak:
         """What happens to all of them."""
         await self.go_on((self.restart_database, self.slow_answer, self.lost_answer))
 
-    async def go_on(self, deeds: tuple[Callable[[], Awaitable[None]], ...]) -> None:
+    async def go_on(self, deeds: tuple[Callable[[], Awaitable[str]], ...]) -> None:
         """Each once, in any order, and again until the time is up."""
         while not self.over:
             for deed in self.chance.sample(deeds, len(deeds)):
                 await asyncio.sleep(self.chance.uniform(*self.pauses))
-                await deed()
+                began = time.monotonic()
+                told = await deed()
+                self.mishaps.append((began, time.monotonic(), told))
 
     # -- what came of it
 
@@ -240,8 +250,18 @@ class Soak:
                 age = call.ended - since - away - self.ledger.late(since, call.ended)
             if age >= 1:
                 held = "" if age == math.inf else f", {age:.1f} s after a pair was there"
-                found.append(f"{call.ended:.1f}: {call.word} by {call.number} after {call.seconds:.1f} s{held}")
+                took = f"after {call.seconds:.1f} s{held}"
+                found.append(f"{call.ended:.1f}: {call.word} by {call.number} {took} {self.amid(call)}: {call.why}")
         return found
+
+    def amid(self, call: Call) -> str:
+        """What went wrong around a call."""
+        near = [
+            f"{what} {began - call.ended:+.1f}…{ended - call.ended:+.1f} s"
+            for began, ended, what in self.mishaps
+            if ended > call.began - 5 and began < call.ended
+        ]
+        return f"({', '.join(near)})"
 
 
 async def nothing_is_lost(here: Fleet, soak: Soak, found: dict[str, Any]) -> None:
@@ -253,6 +273,11 @@ async def nothing_is_lost(here: Fleet, soak: Soak, found: dict[str, Any]) -> Non
     await here.until_all(lambda mount: mount["state"] == "fresh", 20)
     missing = (await here.state())["rotations"] - max([(await each.mount())["generation"] for each in here.replicas])
     assert missing - len(soak.lost) in (0, 1), "a pair was lost that nobody misses"  # 1: it is on its way
+
+
+def _some(lines: list[str]) -> list[str]:
+    """At most 60 of them, from all over the time."""
+    return lines[:: max(1, len(lines) // 60)]
 
 
 async def endure(directory: Path, server: Server, seconds: float, figure: Callable[[object], None]) -> None:
@@ -288,7 +313,7 @@ async def endure(directory: Path, server: Server, seconds: float, figure: Callab
             f"{found['rotations']} rotations, {found['token_posts']} token POSTs, {len(soak.lost)} answers lost, "
             f"{found['reused_refresh_tokens']} tokens posted again, {soak.logins} logins"
         )
-        assert [] == failed, failed[:20]
+        assert [] == failed, "\n".join(_some(failed))
         assert found["rotations"] >= seconds / 4
         await nothing_is_lost(here, soak, found)
 
