@@ -129,7 +129,8 @@ def restore(file: Path) -> None:
 def _place(text: str) -> str:
     """A setting `store` that a person typed, with a path that counts from here. Raises `Stop`."""
     from proxy.config.address import Wrong
-    from proxy.config.database import database, is_database
+    from proxy.config.database import database
+    from proxy.dsn import is_database
 
     kind, _, path = text.partition(":")
     if kind == "sqlite" and path:

@@ -9,10 +9,10 @@ from contextlib import suppress
 from typing import Any
 
 from proxy.config.address import Address, Tcp, Wrong, addresses
-from proxy.config.database import is_database
 from proxy.config.merge import Merged
 from proxy.config.model import OPEN
 from proxy.config.problem import Path, Problem, did_you_mean
+from proxy.dsn import is_database
 
 _LISTEN_DEFAULT = "127.0.0.1:8080"
 _CONSOLE_DEFAULT = "127.0.0.1:8081"

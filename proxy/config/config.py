@@ -5,13 +5,13 @@ from typing import Any
 
 from pydantic import PrivateAttr
 
-from proxy.config.database import is_database
 from proxy.config.document import Document
 from proxy.config.merge import Merged
 from proxy.config.model import OPEN, Settings
 from proxy.config.plain import plain, to_yaml
 from proxy.config.problem import Mark, Problem
 from proxy.config.problem import Path as KeyPath
+from proxy.dsn import is_database
 
 
 class Config(Settings):

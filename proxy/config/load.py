@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from proxy.config import faults
 from proxy.config.checks import contradictions
 from proxy.config.config import Config
-from proxy.config.database import is_database
 from proxy.config.document import Document, parse_yaml
 from proxy.config.merge import Merged, merge
 from proxy.config.problem import ConfigInvalid, Mark, Problem, in_order
 from proxy.config.problem import Path as KeyPath
+from proxy.dsn import is_database
 
 _MAX_BYTES = 1 << 20
 _ROUNDS = 8

@@ -22,7 +22,8 @@ from pydantic import (
 )
 
 from proxy.config.address import Address, Wrong, addresses
-from proxy.config.database import FORM, database, is_database
+from proxy.config.database import database
+from proxy.dsn import FORM, is_database
 from proxy.secret import Secret
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"

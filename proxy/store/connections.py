@@ -15,9 +15,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import ModuleType
 from typing import Any, Protocol
 
+from proxy.dsn import Host
 from proxy.secret import Secret
 from proxy.store import NotMigrated, StoreError
-from proxy.store.dsn import Address, Host
+from proxy.store.address import Address
 
 SECONDS = 5.0  # within which a transaction is done or has failed, the wait for a connection included
 SIZE = 4  # connections at most: commits are done one after the other anyway

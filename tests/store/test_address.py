@@ -5,34 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from proxy.dsn import Host
 from proxy.secret import Secret
 from proxy.simulator import ca
 from proxy.store import StoreError
-from proxy.store.dsn import Address, Host
+from proxy.store.address import Address
 
 PLAIN = "postgresql://ann@db.internal/tokens"
-
-
-@pytest.mark.parametrize(
-    ("dsn", "hosts"),
-    [
-        (PLAIN, [("db.internal", 5432)]),
-        ("postgres://ann@db.internal:6432/tokens", [("db.internal", 6432)]),
-        ("postgresql://ann@[::1]:6432/tokens", [("::1", 6432)]),
-        ("postgresql://ann@a:1,b:2,[::1]/tokens", [("a", 1), ("b", 2), ("::1", 5432)]),
-        ("postgresql://ann@/tokens?host=/run/postgresql", [("/run/postgresql", 5432)]),
-        ("postgresql://ann@/tokens?host=/run/postgresql&port=6432", [("/run/postgresql", 6432)]),
-        ("postgresql://ann@/tokens?host=a,b&port=1,2", [("a", 1), ("b", 2)]),
-        ("postgresql://ann@a,b/tokens?port=6432", [("a", 6432), ("b", 6432)]),
-    ],
-    ids=["plain", "port", "ipv6", "several", "socket", "socket-port", "query-hosts", "one-port-for-all"],
-)
-def test_an_address_is_taken_apart(dsn: str, hosts: list[tuple[str, int]]) -> None:
-    """Hosts with their ports, the user and the database are what was written."""
-    address = Address.parse(dsn)
-
-    assert hosts == [(host.name, host.port) for host in address.hosts]
-    assert ("ann", "tokens") == (address.user, address.database)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +23,7 @@ def test_an_address_is_taken_apart(dsn: str, hosts: list[tuple[str, int]]) -> No
 )  # fmt: skip
 def test_what_is_no_address_is_refused_without_being_repeated(dsn: str) -> None:
     """The message says how to write one, and shows nothing of a password."""
-    with pytest.raises(StoreError, match="write postgresql://USER@HOST/DATABASE") as caught:
+    with pytest.raises(StoreError, match="; write ") as caught:
         Address.parse(dsn)
 
     assert "s3kr3t" not in str(caught.value)
@@ -147,13 +126,9 @@ def test_require_with_an_authority_checks_the_certificate(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("mode", ["allow", "prefer", "verify_full", ""])
 def test_no_mode_that_gives_up_protection_is_taken(mode: str) -> None:
-    """Modes that fall back are refused, as are unknown ones; an empty one is none."""
-    address = Address.parse(f"{PLAIN}?sslmode={mode}")
-    if mode:
-        with pytest.raises(StoreError, match="sslmode"):
-            address.tls(address.hosts[0])
-    else:
-        assert address.tls(address.hosts[0]) is not None
+    """Modes that fall back are refused, as are unknown ones and an empty one, before anything is connected."""
+    with pytest.raises(StoreError, match="sslmode"):
+        Address.parse(f"{PLAIN}?sslmode={mode}")
 
 
 def test_missing_certificates_are_named(tmp_path: Path) -> None:
