@@ -181,7 +181,7 @@ class AdminSocket:
 
 def _failure(command: str, error: Exception) -> dict[str, Any]:
     # Late: it brings aiohttp, and the command line needs only `call`.
-    from proxy.tokens.keeper import LoginFailed
+    from proxy.tokens.errands import LoginFailed
 
     match error:
         case CommandFailed():

@@ -21,7 +21,7 @@ from proxy.keepers import Keepers
 from proxy.outbound import Lost, NotSent
 from proxy.secret import Secret
 from proxy.settings import GrantSettings, NoSuchGrant, Settings
-from proxy.tokens.keeper import LoginFailed
+from proxy.tokens.errands import LoginFailed
 from proxy.tokens.login import Begun, LoginRefused, Logins, Wanted, member_named
 from proxy.tokens.oauth import Mint, Plain, Refresh, TokenEndpoint
 from proxy.tokens.redirect import Unreadable, place

@@ -16,7 +16,7 @@ from proxy import admin
 from proxy.admin import AdminSocket, CommandFailed, NotPossible, ServerGone, call, held, trusted
 from proxy.config import ConfigInvalid, Mark, Problem
 from proxy.store import StoreError, StoreLocked
-from proxy.tokens.keeper import LoginFailed
+from proxy.tokens.errands import LoginFailed
 
 CANARY = "c4n4ry-t0ken"
 FAULTS: dict[str, Exception] = {

@@ -7,7 +7,7 @@ import pytest
 
 from proxy.admin import NotPossible
 from proxy.authorizations import NotCompleted, missing, shown
-from proxy.tokens.keeper import LoginFailed
+from proxy.tokens.errands import LoginFailed
 from tests.consent import CHANGES, consenting, parameters, with_parameters
 from tests.everybroker import in_front_of
 from tests.house import house

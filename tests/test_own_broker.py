@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy.settings import read
-from proxy.tokens.keeper import LoginFailed
+from proxy.tokens.errands import LoginFailed
 from tests.cli.support import invoke
 from tests.ownhouse import EXAMPLE, EXAMPLE_SIMULATOR, NOON, ROOT, OwnHouse, described, own_house
 

@@ -70,7 +70,7 @@ async def _adopted(invocation: Invocation, settings: "Settings", name: str) -> d
     """How the grant stands after the try; `error` if nothing was tried. Raises what makes every other try pointless."""
     from proxy.admin import CommandFailed
     from proxy.cli.server import grant_of, operate
-    from proxy.tokens.keeper import LoginFailed
+    from proxy.tokens.errands import LoginFailed
 
     try:
         return await operate(invocation, settings, "adopt", {"mount": name}, mount=name)

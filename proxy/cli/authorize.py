@@ -34,7 +34,7 @@ from proxy.errors import Refusal, render
 from proxy.gate.browser import Hosts
 from proxy.listener import Listener, open_listener
 from proxy.settings import Settings
-from proxy.tokens.keeper import LoginFailed
+from proxy.tokens.errands import LoginFailed
 from proxy.tokens.redirect import LONGEST, place
 
 LINGER = 5.0  # seconds for the browser to fetch the last page before our listener closes

@@ -7,51 +7,41 @@ belongs to the keeper, so that no request, disconnect or time-out can cancel it,
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import TypeVar
 
 from proxy import logs
 from proxy.brokers import Broker, Environment
-from proxy.brokers.definition import Login, LoginKind
+from proxy.brokers.definition import Login
 from proxy.clock import Clock, Now
 from proxy.errors import Refusal
 from proxy.secret import Secret
 from proxy.store import StoreError
 from proxy.store.vault import Vault
-from proxy.tokens.answer import sendable
 from proxy.tokens.book import Book
-from proxy.tokens.grant import DAY, NEXT, Event, Grant, State, TokenPair
+from proxy.tokens.errands import Errands
+from proxy.tokens.grant import DAY, Event, Grant, State, TokenPair
 from proxy.tokens.holding import Holding
 from proxy.tokens.journal import Found, Journal, JournalError
 from proxy.tokens.lanes import OPEN_LANE, Turns
 from proxy.tokens.oauth import Exchange, Mint, Plain, Refresh
 from proxy.tokens.quarantine import Quarantine
-from proxy.tokens.renewal import PEER_SPENDS, Renewal
+from proxy.tokens.renewal import Renewal
 from proxy.tokens.rotation import Redeems
 from proxy.tokens.settlement import COMMIT_AGAIN
-from proxy.tokens.standing import Standing, fix, login_advice
+from proxy.tokens.standing import Standing
 
 HOLD = 10.0  # seconds that a call waits for a token
 GRACE = 30.0  # seconds that a redeem may still take when the server stops
 RESUME = 5.0  # seconds that a start waits for the store to take what the journal held
+LOOK_AGAIN = 0.1  # seconds at least between looks at the row for calls that would be refused
+STORE_REST = 5.0  # likewise, once the store has failed to answer
 LONGEST_NAP = 300.0  # seconds between looks at the clock, so that a suspended machine notices
-
-# What each kind of login takes. A refresh token of the code flow may be brought along from elsewhere.
-TAKES: Mapping[LoginKind, tuple[type, ...]] = {
-    "refresh-token": (Refresh,),
-    "code": (Exchange, Refresh),
-    "client-credentials": (Mint,),
-    "secret": (Plain,),
-}
 
 T = TypeVar("T")
 
 log = logs.get("tokens")
-
-
-class LoginFailed(Exception):
-    """A login brought no token. The grant is as it was before. The text is for a person."""
 
 
 class Keeper:
@@ -61,7 +51,7 @@ class Keeper:
     is changed in place, and `recheck()` is called then. `lane` bounds the requests to one token endpoint.
     """
 
-    __slots__ = ("_clock", "_flight", "_held", "_looking", "_renewal", "_timer", "name")
+    __slots__ = ("_clock", "_errands", "_flight", "_held", "_look_after", "_looking", "_renewal", "_timer", "name")
 
     def __init__(
         self,
@@ -92,8 +82,10 @@ class Keeper:
         )
         book = Book(name, vault, journal.holder)
         self._renewal = Renewal(self._held, book=book, journal=journal, endpoint=endpoint, observe=observe, lane=lane)
+        self._errands = Errands(self._held, self._renewal, self._alone)
         self._flight: asyncio.Task[None] | None = None
         self._looking = False  # whether that flight only reads the row
+        self._look_after = -math.inf  # when a call that would be refused may have it read again
         self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -107,7 +99,12 @@ class Keeper:
         deadline = asyncio.get_running_loop().time() + HOLD
         while True:
             now = self._clock.now()
-            pair = held.serve(now)
+            try:
+                pair = held.serve(now)
+            except Refusal:
+                if await self._learned(now):
+                    continue
+                raise
             if pair is not None:
                 held.turnstile.lend()
                 return pair
@@ -119,6 +116,18 @@ class Keeper:
                 reason = held.reason or "the token endpoint is slow"
                 detail = f"grant {self.name}: no token within {HOLD:.0f} s: {reason}"
                 raise Refusal("token-unavailable", detail, retry_after=5)
+
+    async def _learned(self, now: Now) -> bool:
+        """Whether the row, which peers may have moved, helps a call that nothing held here does."""
+        if not self._renewal.shared or not (self._looking or now.boot >= self._look_after):
+            return False
+        held = self._held
+        before, self._look_after = (held.grant.generation, held.state), now.boot + LOOK_AGAIN
+        try:
+            await self._look_once()
+        except StoreError:
+            self._look_after = now.boot + STORE_REST
+        return before != (held.grant.generation, held.state)
 
     def give_back(self) -> None:
         """The exchange that used a lent pair has ended."""
@@ -277,67 +286,16 @@ class Keeper:
     # -- what an operator asks for ------------------------------------------------------------------------------------
 
     async def login(self, wish: Refresh | Exchange | Mint | Plain, lineage: str) -> Standing:
-        """Log in by what a person, or the browser, brought. Raises `LoginFailed`; the old grant then stands.
-
-        Refresh tokens and codes are spent through the same steps as in a rotation; a plain secret is posted nowhere.
-        `lineage` names this login among all logins.
-        """
-        held = self._held
-        if not isinstance(wish, TAKES[held.login.kind]):
-            raise LoginFailed(f"grant {self.name} logs in by '{held.login.name}', which takes something else")
-        if isinstance(wish, Plain):
-            return await self._install(wish, lineage)
-        try:
-            outcome = await self._alone(lambda: self._renewal.login(wish, lineage))
-        except JournalError as error:
-            raise LoginFailed(f"nothing was sent, because the answer could not be saved: {error}") from None
-        except StoreError as error:
-            raise LoginFailed(f"nothing was sent, because the store fails: {error}") from None
-        if outcome.event is not Event.ANSWER_KEPT:
-            advice = login_advice(outcome, wish, broker=held.broker, environment=held.environment, login=held.login)
-            raise LoginFailed(advice)
-        return self.standing()
+        """See `Errands.login`."""
+        return await self._errands.login(wish, lineage)
 
     async def adopt(self) -> Standing:
-        """An operator says that the newest token held here may be tried, once. How the grant stands after that.
-
-        For a grant that is quarantined, needs a login, or has stopped. Raises `LoginFailed` if nothing was tried.
-        """
-        held = self._held
-        if held.state is State.NONE:
-            raise LoginFailed(f"grant {self.name} is not logged in; {fix(State.NONE, self.name)}")
-        if (held.state, Event.ADOPTED) not in NEXT:
-            raise LoginFailed(f"grant {self.name} is {held.state.value}: there is nothing to adopt")
-        if not held.renewable:
-            raise LoginFailed(
-                f"grant {self.name} holds nothing that could be tried; {fix(State.NEEDS_LOGIN, self.name)}"
-            )
-        try:
-            tried = await self._alone(self._renewal.adopt)
-        except (JournalError, StoreError) as error:
-            raise LoginFailed(f"nothing was tried: {error}") from None
-        if not tried:
-            raise LoginFailed(f"nothing was tried: {PEER_SPENDS}")
-        return self.standing()
-
-    async def _install(self, plain: Plain, lineage: str) -> Standing:
-        parts = self._held.login.placement.parts
-        if not sendable(plain.secret, parts):
-            form = "first:second, both" if parts > 1 else "one word"
-            raise LoginFailed(f"that is no credential of this login: it is {form} of printable ASCII without spaces")
-        try:
-            await self._alone(lambda: self._renewal.install(plain.secret, lineage))
-        except StoreError as error:
-            raise LoginFailed(f"nothing has changed, because the store fails: {error}") from None
-        return self.standing()
+        """See `Errands.adopt`."""
+        return await self._errands.adopt()
 
     async def forget(self, tell: Callable[[Secret], Awaitable[None]] | None = None) -> Secret | None:
-        """Give the authorization up: no token is kept. The generation counts on. Raises `StoreError`.
-
-        Returns what was held last: the access token or, without one, the refresh token. `tell` the broker of it: that
-        is called while nothing can renew it, and before it is forgotten.
-        """
-        return await self._alone(lambda: self._renewal.give_up(tell))
+        """See `Errands.forget`."""
+        return await self._errands.forget(tell)
 
     @property
     def refresh_token(self) -> Secret | None:

@@ -32,8 +32,9 @@ from proxy.errors import Refusal
 from proxy.secret import Secret
 from proxy.store import StoreError
 from proxy.store.keys import Source
+from proxy.tokens.errands import LoginFailed
 from proxy.tokens.grant import State
-from proxy.tokens.keeper import Keeper, LoginFailed
+from proxy.tokens.keeper import Keeper
 from proxy.tokens.oauth import RawAnswer, Refresh, TokenEndpoint, Wish
 
 GRANT = "questrade"

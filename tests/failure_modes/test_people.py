@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from proxy.secret import Secret
+from proxy.tokens.errands import LoginFailed
 from proxy.tokens.grant import State
-from proxy.tokens.keeper import LoginFailed
 from proxy.tokens.oauth import Refresh
 from tests.tokens.support import BAD_REQUEST, HOUR, LIFE, QUESTRADE, Home, Noting
 

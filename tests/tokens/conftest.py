@@ -9,8 +9,8 @@ from tests.tokens.homes import empty, home  # noqa: F401  fixtures
 from tests.tokens.support import VirtualLoop
 
 JUMPING = (
-    "test_holding", "test_keeper", "test_lease", "test_members", "test_power_loss", "test_redemption", "test_renewal",
-    "test_resume", "test_rotation", "test_settlement", "test_stored", "test_turnstile",
+    "test_errands", "test_holding", "test_keeper", "test_lease", "test_members", "test_power_loss", "test_redemption",
+    "test_renewal", "test_resume", "test_rotation", "test_settlement", "test_stored", "test_turnstile",
 )  # fmt: skip
 
 

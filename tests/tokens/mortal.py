@@ -23,9 +23,10 @@ from proxy.store.memory import MemoryStore
 from proxy.store.sealing import Sealer
 from proxy.store.vault import Vault
 from proxy.tokens.book import Book
+from proxy.tokens.errands import LoginFailed
 from proxy.tokens.grant import Grant
 from proxy.tokens.journal import Found, Journal, JournalError
-from proxy.tokens.keeper import Keeper, LoginFailed
+from proxy.tokens.keeper import Keeper
 from proxy.tokens.oauth import RawAnswer, Refresh, Wish
 from tests.tokens.bank import Bank, Mishap, Post
 from tests.tokens.support import BOOT, JOURNAL, LIVE, PASTED, QUESTRADE, WALL, VirtualLoop

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from proxy.brokers import Broker
 from proxy.brokers.definition import Login
-from proxy.store import StoreError
+from proxy.store import Row, StoreError
 from proxy.store.memory import MemoryStore
 from proxy.store.sealing import Sealer
 from proxy.store.vault import Vault
@@ -32,6 +32,23 @@ class Counting(ScriptedBroker):
             self.out -= 1
 
 
+class Counted(MemoryStore):
+    """A handle that counts what is read through it."""
+
+    reads = 0
+
+    @classmethod
+    def of(cls, store: MemoryStore) -> "Counted":
+        handle = cls(shared=store.shared, now=store._now)
+        handle.store_id, handle.place, handle.key_id = store.store_id, store.place, store.key_id
+        handle._contents = store._contents
+        return handle
+
+    async def read(self, name: str) -> Row | None:
+        self.reads += 1
+        return await super().read(name)
+
+
 class Process(Home):
     """A home on a store that others use, too."""
 
@@ -44,7 +61,7 @@ class Process(Home):
 
     def connect(self) -> None:
         """A handle of its own."""
-        self.store = self.contents.peer()
+        self.store: Counted = Counted.of(self.contents)
         self.vault = Vault(self.store, self.sealer)
         self.book = Book(self.name, self.vault)
 

@@ -11,9 +11,9 @@ import pytest
 
 from proxy.errors import Refusal
 from proxy.store import Row
+from proxy.tokens.errands import LoginFailed
 from proxy.tokens.grant import State
 from proxy.tokens.holding import Holding
-from proxy.tokens.keeper import LoginFailed
 from proxy.tokens.stored import take_over
 from tests.tokens.support import BAD_REQUEST, CONNECT, DAY, HOUR, MINUTE, SCHWAB, TRADIER, Home, settle, warnings
 

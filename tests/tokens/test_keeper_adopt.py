@@ -13,8 +13,8 @@ import pytest
 from proxy.errors import Refusal
 from proxy.secret import Secret
 from proxy.store import StoreError
+from proxy.tokens.errands import LoginFailed
 from proxy.tokens.grant import State
-from proxy.tokens.keeper import LoginFailed
 from proxy.tokens.oauth import Plain, RawAnswer
 from proxy.tokens.quarantine import Quarantine
 from tests.tokens.peers import processes

@@ -15,9 +15,9 @@ from proxy.brokers.definition import Login, Placement
 from proxy.errors import Refusal
 from proxy.secret import Secret
 from proxy.store import StoreError
+from proxy.tokens.errands import LoginFailed
 from proxy.tokens.grant import State
 from proxy.tokens.journal import Intent
-from proxy.tokens.keeper import LoginFailed
 from proxy.tokens.oauth import Exchange, Mint, Plain, RawAnswer, Refresh
 from tests.tokens.support import (
     CLIENT,

@@ -136,6 +136,39 @@ async def test_a_peers_login_and_its_revocation_are_seen() -> None:
         assert (State.NONE, "revoked") == (a.state, a.reason)
 
 
+async def test_a_call_that_would_be_refused_has_the_row_read_first() -> None:
+    """What a peer has got meanwhile serves it at once, and not after the next look of the watcher."""
+    async with processes(log_in=False) as (a, b):
+        assert "login-needed" == (await b.refused()).kind.name
+        await asyncio.sleep(0.2)
+        await a.log_in()
+        assert ["A1"] * 50 == await b.calls(50)
+        a.endpoint.always = BAD_REQUEST
+        await asyncio.sleep(LIFE)
+        assert "login-needed" == (await b.refused()).kind.name
+        a.endpoint.always = "ok"
+        await a.log_in("login-2")
+        await asyncio.sleep(0.2)
+        assert [await a.call()] * 5 == await b.calls(5)
+
+
+async def test_refused_calls_burden_a_shared_store_with_ten_reads_a_second_at_most() -> None:
+    """However many they are; and one that fails is left alone for five."""
+    async with processes(log_in=False) as (_, b):
+        before = b.store.reads
+        end = asyncio.get_running_loop().time() + 10
+        while asyncio.get_running_loop().time() < end:
+            await asyncio.gather(*(b.refused() for _ in range(20)))
+            await asyncio.sleep(0.01)
+        assert 90 <= b.store.reads - before <= 101
+
+        b.store.failure, before = StoreError("the database is gone"), b.store.reads
+        for _ in range(100):
+            assert "login-needed" == (await b.refused()).kind.name
+            await asyncio.sleep(0.1)
+        assert b.store.reads - before <= 3
+
+
 async def test_a_look_finds_nothing_new_and_changes_nothing() -> None:
     """Nor does it while a flight is out; a row that cannot be read is told."""
     async with processes() as (a, b):

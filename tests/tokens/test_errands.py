@@ -7,8 +7,8 @@ import pytest
 
 from proxy.secret import Secret
 from proxy.store import StoreError
+from proxy.tokens.errands import LoginFailed
 from proxy.tokens.grant import State
-from proxy.tokens.keeper import LoginFailed
 from proxy.tokens.oauth import RawAnswer, Refresh
 from tests.tokens.support import BAD_REQUEST, DAY, LIFE, MINUTE, Act, Home, settle
 
