@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import psutil
 
-from tests.product import demo
+from tests.product import COMMAND, demo
 
 WARM_UP = 1.0
 
@@ -50,7 +50,7 @@ async def measure(at: dict[str, Any], url: str, clients: int, seconds: float) ->
 
 async def main(seconds: float) -> None:
     """Start the demo, measure, stop it."""
-    with TemporaryDirectory(prefix="brd-bench-") as home, demo(Path(home)) as at:
+    with TemporaryDirectory(prefix="brd-bench-") as home, demo(Path(home), command=COMMAND) as at:
         url = at["mounts"]["questrade"]["url"] + "/v1/accounts"
         print("GET /questrade/v1/accounts: TLS to a simulated broker, client key, scope table, audit line, all on")
         print("clients  requests/s  CPU us/req  p50 us  p99 us")

@@ -42,6 +42,12 @@ def pytest_configure() -> None:
             signal.signal(number, lambda *_: None)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The run of the timing tests alone need not import all the others."""
+    alone = config.option.markexpr.startswith("timing") and collection_path.name.startswith("test_")
+    return True if alone and "mark.timing" not in collection_path.read_text("utf-8") else None
+
+
 @pytest.fixture(autouse=True)
 def _no_blocking() -> Iterator[None]:
     """A test fails if code of ours blocks the event loop: files, syncs, sqlite, sleep. Threads may."""

@@ -18,8 +18,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from tempfile import TemporaryFile
+from typing import IO, Any, Self
 from urllib.parse import urlsplit
+
+from tests.forks import Forge, Fork
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = (sys.executable, "-P", "-m", "proxy")
@@ -33,6 +36,9 @@ def surroundings(home: Path, more: Mapping[str, str] | None = None) -> dict[str,
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
     ours = {"HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
     return kept | ours | dict(more or {})
+
+
+_FORGE = Forge(surroundings(ROOT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +59,29 @@ class Done:
 
 
 def run(home: Path, *arguments: str, environ: Mapping[str, str] | None = None, stdin: str = "") -> Done:
-    """`bearerd ARGUMENTS` to its end, in a home directory, without a terminal."""
-    done = subprocess.run(
-        [*COMMAND, *arguments],
-        input=stdin,
-        cwd=home,
-        env=surroundings(home, environ),
-        capture_output=True,
-        text=True,
-        timeout=START,
-        check=False,
-    )
-    return Done(done.returncode, done.stdout, done.stderr)
+    """`bearerd ARGUMENTS` to its end, in a home directory, without a terminal. A process of its own: see `forks.py`."""
+    with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
+        given.write(stdin.encode())
+        given.seek(0)
+        streams = [given.fileno(), out.fileno(), err.fileno()]
+        process = _FORGE.run(arguments, home, surroundings(home, environ), streams)
+        try:
+            code = process.wait(START)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        return Done(code, *(_written(file) for file in (out, err)))
+
+
+def _written(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
 
 
 class Program:
     """`bearerd ARGUMENTS`, running in a home directory. Its output goes to files there, so that no pipe can fill.
 
-    `command`: another program than bearerd.
+    `command`: another program than bearerd; or `COMMAND`, if the start of the interpreter belongs to the test.
     """
 
     def __init__(
@@ -78,19 +89,18 @@ class Program:
         home: Path,
         *arguments: str,
         environ: Mapping[str, str] | None = None,
-        command: Sequence[str] = COMMAND,
+        command: Sequence[str] = (),
     ) -> None:
         number = len(list(home.glob("*.stdout")))
         self.stdout, self.stderr = home / f"{number}.stdout", home / f"{number}.stderr"
-        with self.stdout.open("wb") as stdout, self.stderr.open("wb") as stderr:
-            self._process = subprocess.Popen(
-                [*command, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                cwd=home,
-                env=surroundings(home, environ),
-            )
+        with Path(os.devnull).open("rb") as stdin, self.stdout.open("wb") as stdout, self.stderr.open("wb") as stderr:
+            streams, environ = [stdin.fileno(), stdout.fileno(), stderr.fileno()], surroundings(home, environ)
+            if command:
+                self._process: subprocess.Popen[bytes] | Fork = subprocess.Popen(
+                    [*command, *arguments], stdin=stdin, stdout=stdout, stderr=stderr, cwd=home, env=environ
+                )
+            else:
+                self._process = _FORGE.run(arguments, home, environ, streams)
 
     @property
     def pid(self) -> int:
@@ -163,9 +173,9 @@ class Program:
 
 
 @contextmanager
-def demo(home: Path, *arguments: str) -> Iterator[dict[str, Any]]:
+def demo(home: Path, *arguments: str, command: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
     """A running `bearerd demo`, as the document that it printed; ended by SIGTERM, which must work."""
-    program = Program(home, "demo", "--json", "--port", "0", *arguments)
+    program = Program(home, "demo", "--json", "--port", "0", *arguments, command=command)
     try:
         yield program.document()
     finally:

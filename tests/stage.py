@@ -24,7 +24,7 @@ from proxy.simulator.questrade.options import Options
 from proxy.store.keys import Source
 from tests import canaries
 from tests.callers import Wire, ask
-from tests.product import Program, command, run
+from tests.product import COMMAND, Program, command, run
 from tests.stagelogin import log_in_over_the_page, with_page
 
 ACCOUNTS = "/questrade/v1/accounts"
@@ -137,7 +137,7 @@ async def start(stage: Stage) -> None:
     file.chmod(0o600)
     environ = {"BEARERD_CONSOLE_TOKEN_FILE": str(file)}
     arguments = ("serve", "-c", "config.yaml", "--log-level", "debug", "--log-format", "json")
-    stage.server = Program(stage.directory, *arguments, environ=environ)
+    stage.server = Program(stage.directory, *arguments, environ=environ, command=COMMAND)
     await asyncio.to_thread(stage.server.until, "To do: ")
     found = stage.server.output
     stage.url = re.findall(r"serves (http://[0-9.:]+)", found)[0]

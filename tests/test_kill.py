@@ -28,7 +28,7 @@ from proxy.custody import Custody
 from proxy.store import StoreError
 from proxy.store.keys import Source
 from tests.callers import Wire, ask, eventually
-from tests.product import Program, command, demo, new_refresh_token, run, state
+from tests.product import COMMAND, Program, command, demo, new_refresh_token, run, state
 
 CALLERS = 64
 READS = ["read_acc", "read_md"]
@@ -60,9 +60,8 @@ class Scene:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        self.server = Program(
-            self.directory, "serve", "-c", "config.yaml", "--log-format", "json", "--log-level", "debug"
-        )
+        arguments = ("serve", "-c", "config.yaml", "--log-format", "json", "--log-level", "debug")
+        self.server = Program(self.directory, *arguments, command=COMMAND)
 
     async def until_up(self) -> None:
         """Return once the server takes commands. AssertionError if it ends instead: then its store did not open."""

@@ -16,7 +16,7 @@ import pytest
 
 from tests import canaries
 from tests.callers import ask
-from tests.product import ROOT, Program, run
+from tests.product import COMMAND, ROOT, Program, run
 from tests.stage import configuration, drive, staged
 
 # Something that must stand on a surface, or it was not captured at all.
@@ -133,7 +133,8 @@ def test_a_passphrase_stays_out_of_everything(state_dir: Path) -> None:
     assert 0 == init.code, init.output
     keys = re.findall(r"brd_\w+", init.output)
     assert 1 == len(keys)
-    server = Program(state_dir, "serve", "-c", "config.yaml", "-v", "--log-format", "console", environ=environ)
+    serve = (*COMMAND, "serve", "-c", "config.yaml", "-v", "--log-format", "console")
+    server = Program(state_dir, environ=environ, command=serve)
     server.until("To do: ")
     lines = canaries.command_lines(os.getpid())
     status = run(state_dir, "status", "-c", "config.yaml")

@@ -23,7 +23,7 @@ from proxy.simulator.tokens import Tokens
 from proxy.store.keys import Source
 from tests import canaries
 from tests.callers import ask
-from tests.product import Program, run, send
+from tests.product import COMMAND, Program, run, send
 
 APP = "7a3c52a910e1dc2abbb14da2b6b8e711"
 MOUNTS = {
@@ -158,7 +158,7 @@ async def driven(directory: Path) -> AsyncIterator[Drive]:
         (directory / "config.yaml").write_text(text)
         await asyncio.to_thread(Source("file:master.key", directory).create)
         arguments = ("serve", "-c", "config.yaml", "--log-level", "debug", "--log-format", "json")
-        server = Program(directory, *arguments)
+        server = Program(directory, *arguments, command=COMMAND)
         drive = Drive(directory, running.simulators, server, secrets=known)
         try:
             await asyncio.to_thread(server.until, "To do: ")

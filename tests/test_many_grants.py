@@ -20,7 +20,7 @@ from proxy.tokens.grant import HOUR
 from proxy.tokens.quarantine import Quarantine
 from proxy.tokens.roster import Reader, Roster
 from tests.manymembers import CLIENT, fill, member, prepare, renewed_at_once
-from tests.product import Program
+from tests.product import COMMAND, Program
 
 KB = 1000
 
@@ -42,7 +42,7 @@ async def started(directory: Path, count: int, *, keys: bool) -> Started:
     settings, source = await asyncio.to_thread(prepare, directory)
     await fill(settings.config, source, count, SystemClock().now().wall, keys=keys)
     began = time.monotonic()
-    server = await asyncio.to_thread(Program, directory, "serve", "-c", "config.yaml")
+    server = await asyncio.to_thread(Program, directory, "serve", "-c", "config.yaml", command=COMMAND)
     try:
         await asyncio.to_thread(server.until, "serves http")
         listening = time.monotonic() - began

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,10 +58,10 @@ CALLS: dict[str, tuple[str, object]] = {
 }
 
 
-@pytest.fixture
-def at(tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """A running demo whose token outlives the test, so that nothing but calls reaches the broker."""
-    with demo(tmp_path) as found:
+@pytest.fixture(scope="module")
+def at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """A running demo whose token outlives all tests, so that nothing but calls reaches the broker."""
+    with demo(tmp_path_factory.mktemp("demo")) as found:
         yield found
 
 

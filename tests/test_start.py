@@ -10,7 +10,7 @@ import pytest
 
 from proxy.cli.ports import reserve
 from tests.callers import ask, eventually
-from tests.product import Program, demo, run
+from tests.product import COMMAND, Program, demo, run
 
 BAR = 0.8  # seconds, best of five; the test leaves half as much again for a busy machine
 NOISE = 1.5
@@ -32,7 +32,7 @@ def configuration(listen: int, console: int, environment: object) -> str:
 
 async def seconds_to_ready(directory: Path, console: str) -> float:
     """From the start of the process to the first 200 of `/readyz`."""
-    with Program(directory, "serve", "-c", "config.yaml", "-q") as server:
+    with Program(directory, "serve", "-c", "config.yaml", "-q", command=COMMAND) as server:
         async for so_far in eventually(20, pause=0.005):
             assert server.code is None, server.output
             try:
@@ -66,7 +66,7 @@ async def test_a_start_with_an_existing_store_is_ready_in_time(
 def test_a_demo_is_ready_before_one_loses_patience(tmp_path: Path, figure: Callable[[object], None]) -> None:
     """`demo --json` has made its certificates, its store and a login within 5 s."""
     began = time.perf_counter()
-    with demo(tmp_path):
+    with demo(tmp_path, command=COMMAND):
         seconds = time.perf_counter() - began
     figure(f"demo to its line: {seconds:.2f} s")
     assert seconds <= 5

@@ -11,7 +11,7 @@ import pytest
 
 from proxy.cli import COMMANDS, HELP
 from tests.cli.support import Person, invoke
-from tests.product import ROOT, surroundings
+from tests.product import COMMAND, ROOT, surroundings
 
 
 def test_help_is_grouped_and_names_every_command() -> None:
@@ -45,11 +45,36 @@ def test_the_version_is_printed() -> None:
     assert "bearerd 0.1.0\n" == invoke("--version").stdout
 
 
+def in_a_new_interpreter(person: Person, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        input=stdin,
+        cwd=person.home,
+        env=surroundings(person.home),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
 def test_python_m_proxy_is_bearerd(person: Person) -> None:
     """The module runs the same program, under its own name."""
-    done = person.run("--version")
+    assert (0, "bearerd 0.1.0\n", "") == in_a_new_interpreter(person, "--version")
 
-    assert (0, "bearerd 0.1.0\n", "") == (done.code, done.out, done.err)
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [(0, "config show"), (1, "login questrade --token-stdin"), (2, "nothing"), (6, "status --json")],
+    ids=range(4),
+)
+def test_what_is_forked_does_the_same(person: Person, code: int, line: str) -> None:
+    """Exit code and every word: most commands of these tests share the start of one interpreter."""
+    person.write_config()
+    done = person.run(*line.split(), stdin="two\nlines\n")
+
+    assert code == done.code
+    assert (done.code, done.out, done.err) == in_a_new_interpreter(person, *line.split(), stdin="two\nlines\n")
 
 
 def test_completion_offers_commands_without_importing_them() -> None:

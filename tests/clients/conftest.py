@@ -105,6 +105,8 @@ def run_by_bearerd(
 
     yield open_one
     for conversation in opened:
+        conversation.hang_up()
+    for conversation in opened:
         conversation.close()
 
 
@@ -117,4 +119,4 @@ def _clients(make: Opener) -> Iterator[Opener]:
 
     yield open_one
     for conversation in made:
-        conversation.close()
+        conversation.kill()

@@ -132,10 +132,21 @@ class Conversation:
         made, failures = self._hear()
         return made, failures
 
-    def close(self) -> None:
+    def hang_up(self) -> None:
+        """Let it end."""
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
             stream.close()
+
+    def kill(self) -> None:
+        """End it, whatever it does: some packages take a second or more to end in order."""
+        self.hang_up()
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        """Wait until it has ended in order."""
+        self.hang_up()
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:

@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Page, Request, async_playwright
+import pytest_asyncio
+from playwright.async_api import Browser, Page, Request, async_playwright
 
 from proxy.simulator import Simulator, serve
 from proxy.simulator.plain.broker import Plain, options_for
@@ -27,6 +28,8 @@ from tests.cli.terminal import free_port
 from tests.consent import parameters
 from tests.ownhouse import EXAMPLE, EXAMPLE_SIMULATOR, described
 from tests.product import Program, run
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # of the browser, which is one for all
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
 
@@ -133,15 +136,21 @@ class Watch:
         return [(url, referrer) for url, referrer in pairs if referrer is not None]
 
 
-@pytest.fixture(name="page")
-async def _page(program: Callable[[str], str]) -> AsyncIterator[Page]:
-    """A window of a fresh browser that trusts the simulator's certificate."""
+@pytest_asyncio.fixture(name="browser", scope="module", loop_scope="module")
+async def _browser(program: Callable[[str], str]) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program("chromium"), args=FLAGS)
-        context = await browser.new_context(ignore_https_errors=True)
-        context.set_default_timeout(20_000)
-        yield await context.new_page()
+        yield browser
         await browser.close()
+
+
+@pytest_asyncio.fixture(name="page", loop_scope="module")
+async def _page(browser: Browser) -> AsyncIterator[Page]:
+    """A window with a fresh profile of its own, which trusts the simulator's certificate."""
+    context = await browser.new_context(ignore_https_errors=True)
+    context.set_default_timeout(20_000)
+    yield await context.new_page()
+    await context.close()
 
 
 async def history(page: Page) -> list[str]:
