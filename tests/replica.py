@@ -5,6 +5,7 @@ that counts since the boot goes on, as it does when a person or NTP sets the tim
 """
 
 import asyncio
+import logging
 import mmap
 import os
 import struct
@@ -65,6 +66,7 @@ def main() -> None:
     file, port, clock = sys.argv[1:]
     settings = read(Path(file).absolute(), os.environ, {"listen": f"127.0.0.1:{port}"})
     logs.setup("json", "info", sys.stderr, color=False)
+    logging.getLogger("tokens").setLevel(logging.DEBUG)  # every state that a grant goes through: see `Replica.states`
     asyncio.run(serve(settings, SteppedClock(Path(clock))))
 
 
