@@ -112,22 +112,27 @@ class Soak:
             await asyncio.sleep(self.chance.uniform(0, 1))
             await replica.restart()
             self.done["kill"] += 1
-            if state in OUT:
-                self.done["kill in mid-rotation"] += 1
-                await self.judge(replica, state, number)
-        if state in OUT:
+            self.done["kill in mid-rotation"] += state in OUT
+            cost = await self.judge(replica, state, number)
+        if state in OUT or cost:
             await self.login()
             self.ledger.dark(at - 0.2, time.monotonic() + 1)
         return f"kill {replica.number} ({state})"
 
-    async def judge(self, replica: Replica, state: str, number: int) -> None:
-        """Whether the pair of rotation `number` was lost with a server that was killed in this state."""
+    async def judge(self, replica: Replica, state: str, number: int) -> bool:
+        """Whether the pair of rotation `number` was lost with a server that was killed in this state.
+
+        What it logged last may not have been written any more: it can have been further on.
+        """
         if await self.standing([replica], "fresh", "needs-login") == "fresh":
-            return
-        if number == (await self.here.state())["rotations"]:  # else what it brought was used since then
-            assert state == "redeeming" or number in self.lost, f"its answer was in the journal\n{self.told()}"
-            self.again += number in self.lost
-            self.lost.add(number)
+            return False
+        if number != (await self.here.state())["rotations"]:
+            return False  # what it brought was used since then
+        known = number in self.lost
+        assert state != "answered" or known, f"its answer was in the journal\n{self.told()}"
+        self.again += known and state in OUT
+        self.lost.add(number)
+        return not known or state in OUT
 
     async def freeze(self) -> str:
         replica = self.chance.choice(self.here.replicas)
