@@ -5,6 +5,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 RUN := .venv/.run
 TEST := .venv/.test
+SOAK := .venv/.soak
 PYTEST := $(BIN)/python -m pytest
 SOAK_TIMEOUT := 7200
 UV_LOCK = uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --no-annotate
@@ -12,7 +13,7 @@ UV_LOCK = uv pip compile -q --universal --generate-hashes --no-header --no-emit-
 # Without compiled files each start would compile a thousand modules: 0.5 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check fix run bench soak image lock clean
+.PHONY: help demo test check advisories fix run bench soak mutants image lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 15
@@ -23,6 +24,9 @@ $(RUN): scripts/setup pyproject.toml locks/build.txt locks/runtime.txt
 $(TEST): scripts/setup pyproject.toml locks/build.txt locks/dev.txt locks/legacy.txt tests/clients/package-lock.json
 	@scripts/setup test
 
+$(SOAK): $(TEST)
+	@scripts/setup soak
+
 demo: $(RUN) ## the whole product offline: simulated brokers, bearerd in front, a first answer; runs until Ctrl-C
 	@exec $(BIN)/bearerd demo $(ARGS)
 
@@ -30,14 +34,19 @@ test: check ## everything that must pass: check, then all tests but the soak
 	$(PYTEST) -n 2 --dist worksteal -m "not soak and not timing" $(ARGS)
 	$(PYTEST) -m "timing and not soak" $(ARGS) || test $$? = 5  # 5: none among $(ARGS)
 
-check: $(TEST) ## lint and types; changes no file
+check: $(TEST) ## lint, types, known advisories; changes no file
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/bandit -q -c pyproject.toml -r proxy
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@test ! -e config.schema.json || $(BIN)/check-jsonschema --schemafile config.schema.json config.example.yaml examples/schwab.yaml
-	@sh -n scripts/setup && bash -n .ci/run
+	@sh -n scripts/setup && sh -n scripts/advisories && bash -n .ci/run
+	@scripts/advisories
+
+advisories: $(TEST) ## what is publicly known of the packages that run in production; it fails if nobody can be asked
+	@ADVISORIES=required scripts/advisories
 
 fix: $(TEST) ## let ruff repair and format what it can
 	$(BIN)/ruff check --fix
@@ -50,8 +59,11 @@ bench: $(TEST) ## speed figures
 	@if test -e tests/bench.py; then exec $(BIN)/python -m tests.bench $(ARGS); \
 	else echo "No benchmarks yet: they come with the work on speed."; fi
 
-soak: $(TEST) ## the figures at full length, and the properties with many more examples
+soak: $(SOAK) ## the figures at full length, and the properties with many more examples
 	$(PYTEST) -m "soak or hypothesis" --timeout=$(SOAK_TIMEOUT) --hypothesis-profile=deep $(ARGS)
+
+mutants: $(TEST) ## how many planted faults the tests of the deciding code notice; ARGS=gate/target.py or --sample 20
+	$(BIN)/python tests/mutants.py $(ARGS)
 
 image: ## build the container image, with docker or buildah
 	@if command -v docker >/dev/null && docker info >/dev/null 2>&1; then exec docker build -t bearerd .; \

@@ -8,15 +8,19 @@ The life of one request:
    `gate/clients.py`   who is asking?                              401
    `gate/target.py`    what for? mount and path, byte for byte     400, 404
    `gate/scopes.py`    which row of the broker's table, if any?    403
-   `gate/guards.py`    what must the body not say?                 403
+   `gate/halt.py`      has an operator halted it?                  403
+   `gate/bodies.py`    what must query and body not say?           403
+   `gate/guards.py`    may this order be, and this account?        403
    `gate/fill.py`      what of it is kept here, and put in?        403
+   `gate/budget.py`    is there room in the broker's rate limit?   429, after a turn in `pacing.py`
 3. `keepers.py` knows the keeper of the grant, and `tokens/keeper.py` lends a token pair: access token and the one
    origin that it may go to, of one generation. If none is fresh, one flight renews it for everybody (see below).
 4. `relay/http.py` sends the matched bytes through `relay/upstream.py`, which looks at the origin once more before
    `relay/credential.py` writes the one credential. A 401 that speaks of the token renews it, and at most one repeat
    follows.
 5. `relay/headers.py` says what crosses, each way; the answer streams back. A refusal is rendered by `errors.py`.
-6. `audit.py` writes one line, whatever the outcome.
+6. `audit/` gets one record, whatever the outcome. Of a call that changes something there are two (`audit/calls.py`):
+   its intent is durable before the first byte leaves, its outcome before the first byte of the answer does.
 
 The life of one renewal, in `tokens/`: `renewal.py` gets the right to spend, which is a turn (`lanes.py`) and, where
 several servers share the store, a lease (`lease.py`); `stored.py` holds the stored row against the one in hand.
@@ -25,7 +29,8 @@ before `answer.py` reads it, and `settlement.py` has it served and committed to 
 free again. What a kill left in the journal, `resume.py` settles at the next start.
 
 Who else is there: `tokens/members.py` keeps the grants of many users of one application, most of them as no more than
-a line on the roster (`roster.py`). `watch.py` looks twice a second at what others have committed. `provenance.py` finds
+a line on the roster (`roster.py`). `watch.py` looks twice a second at what others have committed:
+tokens, client keys, halts (`halts.py`; `halting.py` makes and lifts them). `provenance.py` finds
 out that a store is a copy or was set back; `tokens/quarantine.py` then holds its tokens back until a login or
 `bearerd adopt` (`adoption.py`).
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from proxy import logs
+from proxy.audit.caller import caller
 from proxy.config import ConfigInvalid
 from proxy.store import StoreError
 
@@ -128,6 +129,7 @@ class AdminSocket:
         if not trusted(_peer(writer), own=os.geteuid()):
             log.warning("another user's process called the admin socket")
             return
+        caller.set(f"uid {_peer(writer)}")
         async with asyncio.timeout(self._patience):
             answer = await self._read(reader)
         if not isinstance(answer, dict):
@@ -284,7 +286,7 @@ def _peer(writer: asyncio.StreamWriter) -> int | None:
 
 
 def _listen(path: Path) -> socket.socket:
-    from proxy.listener import bind_unix
+    from proxy.sockets import bind_unix
 
     with _short(path) as name:
         try:

@@ -8,9 +8,12 @@ from typing import Any
 
 from aiohttp import web
 
-from proxy import logs
+from proxy import __version__, logs
 from proxy.admin import AdminSocket
-from proxy.assembly import endpoint_of, mount_of, policy_of
+from proxy.assembly import endpoint_of, entry_of, mount_of, policy_of
+from proxy.audit.acts import Acts
+from proxy.audit.calls import Calls
+from proxy.certificates import Certificates
 from proxy.clientkeys import ClientKeys
 from proxy.clock import Clock, SystemClock
 from proxy.config import Address, Config, ConfigInvalid, Tcp
@@ -19,10 +22,13 @@ from proxy.custody import Custody, socket_path
 from proxy.gate.browser import Hosts
 from proxy.gate.clients import Keyring
 from proxy.gateway import Door, Gateway, Mount, Policy
+from proxy.halting import concerns
+from proxy.halts import Halts
 from proxy.keepers import Keepers
-from proxy.listener import Crowd, Listener, check_parser, open_listener
+from proxy.listener import OPEN, Crowd, Listener, check_parser, open_listener
 from proxy.metrics import Metrics
 from proxy.operations import NotPossible, Operations
+from proxy.rates import rates_of
 from proxy.relay.upstream import SessionUpstream
 from proxy.settings import Settings
 from proxy.store import StoreError
@@ -32,7 +38,7 @@ from proxy.tokens.skew import Skew
 from proxy.watch import Watcher
 
 WARM_UP = 5.0  # seconds that a start may wait for grants that have been idle for days
-NEEDS_RESTART = ("listen", "console", "store", "key", "log")
+NEEDS_RESTART = ("listen", "console", "store", "key", "log", "unix_socket")
 
 log = logs.get("app")
 
@@ -69,11 +75,15 @@ class App:
             observe=self.metrics.token_refresh,
         )
         self.keys = ClientKeys(custody.vault, self.clock)
+        self.halts = Halts(custody.vault, self.clock)
         self.listeners: list[Listener] = []
         self.stopping = False
         self.last_problems: list[str] = []
-        self.gateway = Gateway(Policy({}, Keyring({}, {}), 0, 0), self.metrics, self.clock)
+        self.calls, self.acts = Calls(custody.trail), Acts(custody.trail)
+        self.gateway = Gateway(Policy({}, Keyring({}, {}), 0, 0, self.halts), self.metrics, self.clock, self.calls)
         self._reread = reread
+        self.certificates: Certificates | None = None  # of our own listeners
+        self._entry = OPEN
         self._doors: dict[Listener, Door] = {}
         self._crowd = Crowd(settings.config.limits.connections)
         self._upstream = SessionUpstream()
@@ -83,6 +93,7 @@ class App:
         self._admin = AdminSocket(socket_path(settings.config), self.operations.commands(), self.operations.holding())
         self._watcher = Watcher(self)
         self._tasks: list[asyncio.Task[None]] = []
+        self._recording: asyncio.Task[None] | None = None  # until the last call has ended
         self._changing = asyncio.Lock()  # one reload or stop at a time
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -92,10 +103,14 @@ class App:
         check_parser()
         config = self.settings.config
         try:
+            await self.custody.trail.open()
+            self._recording = self._launch(self.custody.trail.run())
+            self.acts.started(__version__)
             await self._watcher.begin()
             await self.start_keepers()
             self.gateway.policy = self._policy(self.settings)
             await asyncio.gather(*(keeper.warm(WARM_UP) for keeper in self.keepers.values()))
+            await self._prepare_doors(config)
             for address in config.listen:
                 self.listeners.append(await self._open(address, None))
             for name, mount in config.mounts.items():
@@ -109,6 +124,8 @@ class App:
                     view=self.operations,
                     grace=config.shutdown.grace,
                     allowed_hosts=config.allowed_hosts,
+                    # On this machine alone it is looked at by programs that trust no certificate of ours.
+                    certificates=None if address.loopback else self.certificates,
                 )
                 await console.start()
                 self._consoles.append(console)
@@ -116,7 +133,10 @@ class App:
         except BaseException:
             await self.stop()
             raise
-        self._tasks = [self._launch(self._watcher.run()), self._launch(self.keepers.run())]
+        work = [self._watcher.run(), self.keepers.run(), self.keys.last_use.run()]
+        if self.certificates is not None:
+            work.append(self.certificates.run(self._rename_doors))
+        self._tasks = [self._launch(each) for each in work]
 
     async def start_keepers(self) -> None:
         """Of the configured grants, and of members for whom the journal holds something."""
@@ -148,16 +168,38 @@ class App:
         await asyncio.gather(*(listener.stop_accepting() for listener in self.listeners))
         # Calls inside may still need a token, so keepers close beside them, not before.
         await asyncio.gather(self.gateway.drained(shutdown.grace), self.keepers.close())
+        await self.keys.last_use.finish()
         await asyncio.gather(*(listener.close() for listener in self.listeners))
         await asyncio.gather(*(console.stop() for console in self._consoles))
         await self._upstream.close()
         self.listeners, self._consoles = [], []
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            recording.cancel()
+            await asyncio.wait([recording])
+            self.acts.stopped()  # on the disk when the custody is closed
 
     # -- doors --------------------------------------------------------------------------------------------------------
 
+    async def _prepare_doors(self, config: Config) -> None:
+        """What connections have to show. `ConfigInvalid` for a file, a user or a group that is no good."""
+        if config.tls.on:
+            self.certificates = await Certificates.opened(config, self.clock)
+        self._entry = await entry_of(config, self.certificates, self.metrics.handshake_failed)
+
+    def _rename_doors(self) -> None:
+        """Answer to the names that are ours now."""
+        for listener in self.listeners:
+            self._doors[listener].hosts = self._hosts(listener, self.settings.config)
+
     async def _open(self, address: Address, mount: str | None) -> Listener:
         return await open_listener(
-            address, self._enter, grace=1.0, greet=lambda new: self._greet(new, mount), crowd=self._crowd
+            address,
+            self._enter,
+            grace=1.0,
+            greet=lambda new: self._greet(new, mount),
+            crowd=self._crowd,
+            entry=self._entry,
         )
 
     async def _open_root(self, config: Config, mount: str) -> Listener:
@@ -209,7 +251,8 @@ class App:
             templates={row.path for mount in mounts.values() for row in mount.table.rows},
             grants=self.keepers,
         )
-        return policy_of(settings, mounts, self.keys)
+        self.gateway.pacing.define(rates_of(settings))
+        return policy_of(settings, mounts, self.keys, self.halts)
 
     def mount(self, name: str) -> Mount:
         """A mount as it serves now, for an operator's own calls. `LookupError` if there is none."""
@@ -239,11 +282,13 @@ class App:
                 await self._take_over()
             except (ConfigInvalid, NotPossible, StoreError) as error:
                 self.last_problems = [f"the last reload was refused: {error}"]
+                await self.acts.record("reload", outcome="failed")
                 raise
             self.last_problems = []
         new = self.settings.config
         changed = [key for key in type(new).model_fields if getattr(old, key) != getattr(new, key)]
         log.info("configuration reloaded", changed=changed)
+        await self.acts.record("reload", changed=changed)
         return {"changed": changed}
 
     def _check_running(self) -> None:
@@ -254,6 +299,7 @@ class App:
         settings = await asyncio.to_thread(self._reread)
         self._check_change(settings)
         # What may fail comes first, and is undone if it does.
+        in_force = await self.certificates.read(settings.config) if self.certificates is not None else None
         keepers = await self.keepers.new(settings)
         try:
             roots = await self._new_roots(settings.config)
@@ -262,6 +308,7 @@ class App:
             raise
         # From here to the new policy nothing is awaited: no call sees half of it.
         old, self.settings, self._watcher.file_changed = self.settings.config, settings, False
+        self.custody.trail.keep_days = settings.config.audit.keep_days
         dropped = self.keepers.take_over(settings, keepers)
         self.gateway.policy = self._policy(settings)
         gone = [
@@ -269,8 +316,9 @@ class App:
         ]
         self.listeners = [listener for listener in self.listeners if listener not in gone] + roots
         self._crowd.limit = settings.config.limits.connections
-        for listener in self.listeners:
-            self._doors[listener].hosts = self._hosts(listener, settings.config)
+        if self.certificates is not None and in_force is not None:
+            self.certificates.take(settings.config.tls, in_force)
+        self._rename_doors()
         for keeper in dropped:
             self.metrics.gone(keeper.name)
         for console in self._consoles:
@@ -285,6 +333,7 @@ class App:
         """Raise `NotPossible` for what a running server cannot take over."""
         old, new = self.settings.config, settings.config
         fixed = [key for key in NEEDS_RESTART if getattr(old, key) != getattr(new, key)]
+        fixed += ["tls (on or off)"] if old.tls.on != new.tls.on else []
         if fixed:
             raise NotPossible(f"{', '.join(fixed)} can't change in a running server; nothing was loaded. Restart it")
         for name, grant in settings.grants.items():
@@ -317,6 +366,12 @@ class App:
         """The metrics as text, with the ages of the tokens as they are now."""
         self.metrics.journal_slots(lambda: self.custody.journal.slots_in_use)
         self.metrics.store_up(not self.store_fault)
+        self.metrics.certificate(self.certificates.ends if self.certificates is not None else None)
+        self.metrics.client_keys(self.keys.next_ends())
+        trail = self.custody.trail.standing
+        self.metrics.audit(trail.written, trail.lost, waiting=trail.waiting, failing=bool(trail.fault))
+        self.metrics.budgets(self.gateway.pacing.left())
+        self.metrics.halted({name: concerns(self.halts, name) for name in self.settings.config.mounts})
         for standing in (keeper.standing() for keeper in self.keepers.values()):
             members = {state.value: count for state, count in self.keepers.members(standing.grant).items()}
             self.metrics.standing(standing.grant, standing.state.value, standing.since, members)

@@ -1,17 +1,24 @@
 """What a configuration makes of the rooms: mounts, the policy of the gateway, token endpoints. No state of its own."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from proxy import __version__
+from proxy.certificates import Certificates
 from proxy.clientkeys import ClientKeys
+from proxy.config import Config
 from proxy.gate.clients import Client, Keyring
 from proxy.gateway import Mount, Policy
+from proxy.guarding import book_of
+from proxy.halts import Halts
+from proxy.listener import Entry
 from proxy.relay.http import Relay
 from proxy.relay.upstream import Place, Upstream
 from proxy.settings import GrantSettings, Settings
 from proxy.tokens.keeper import Keeper
 from proxy.tokens.oauth import TokenEndpoint
 from proxy.tokens.skew import Skew
+from proxy.vestibule import Peers, group_number, peers_of
 
 USER_AGENT = f"bearerd/{__version__}"
 
@@ -52,20 +59,45 @@ def mount_of(
     )
 
 
-def policy_of(settings: Settings, mounts: Mapping[str, Mount], keys: ClientKeys) -> Policy:
+def policy_of(settings: Settings, mounts: Mapping[str, Mount], keys: ClientKeys, halts: Halts) -> Policy:
     """All that decides over a request, as the configuration and the client keys say; keys count as they change."""
     config = settings.config
-    rights = {} if isinstance(config.clients, str) else config.clients
     clients = {
         name: Client(name, {mount: frozenset(scopes) for mount, scopes in allowed.items()})
-        for name, allowed in rights.items()
+        for name, allowed in config.rights.items()
     }
     return Policy(
         mounts=mounts,
-        keyring=Keyring(keys.digests, clients, bindings=keys.bindings, open_to_all=config.open_to_all),
+        keyring=Keyring(
+            keys.digests,
+            clients,
+            bindings=keys.bindings,
+            expiries=keys.expiries,
+            uses=keys.last_use.uses,
+            open_to_all=config.open_to_all,
+        ),
         body_limit=config.limits.body_bytes,
         in_flight_per_client=config.limits.in_flight_per_client,
+        halts=halts,
+        holders=config.tls.client_certificate == "named",
+        guards=book_of(config),
     )
+
+
+async def entry_of(config: Config, certificates: Certificates | None, failed: Callable[[str], None]) -> Entry:
+    """What the data listeners ask of connections. `ConfigInvalid` for a user or group that there is not."""
+    unix = config.unix_socket
+    groups = [unix.groups[0]] if unix.groups else []
+    path = "users"
+    try:
+        peers = await asyncio.to_thread(peers_of, unix.users, ())
+        path = "groups"
+        peers = Peers(peers.users, (await asyncio.to_thread(peers_of, (), unix.groups)).groups)
+        group = next(iter([await asyncio.to_thread(group_number, name) for name in groups]), None)
+    except LookupError as error:
+        fix = "name one that there is, or its number"
+        raise config.invalid(config.problem(("unix_socket", path), str(error.args[0]), fix)) from None
+    return Entry(certificates, failed, mode=int(unix.mode, 8), group=group, peers=peers)
 
 
 def endpoint_of(settings: Settings, grant: GrantSettings, skew: Skew | None = None) -> TokenEndpoint:

@@ -32,6 +32,7 @@ LONGEST_WAIT = 60.0  # seconds
 GRACE = 30.0  # seconds that a login under way may still take when the server stops
 _STEP = 0.5  # seconds
 _MOST_REMEMBERED = 64  # logins whose end is remembered for those who ask late
+_ON_THE_WEB = ("http://", "https://")
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 GONE = "that login is no longer under way; begin it anew"
 
@@ -212,16 +213,16 @@ class Authorizations:
     def answered_here(self, redirect_uri: str) -> bool:
         """Whether our console is what the broker leads back to."""
         console = self._app.console_address
-        if console is None or not console.startswith("http://"):
+        if console is None or not console.startswith(_ON_THE_WEB):
             return False
         try:
             scheme, host, port, path = place(redirect_uri)
-            _, own, own_port, _ = place(console)
+            own_scheme, own, own_port, _ = place(console)
         except Unreadable:
             return False
         named = Hosts(self._app.settings.config.allowed_hosts).allow(f"{host}:{port}".encode())
         ours = host == own or (host == "localhost" and own in _LOOPBACK)
-        return (scheme, path, port) == ("http", CALLBACK, own_port) and (ours or named)
+        return (scheme, path, port) == (own_scheme, CALLBACK, own_port) and (ours or named)
 
     def begins_here(self, grant: str) -> bool:
         """Whether a browser that is at the console can log this grant in."""
@@ -231,7 +232,7 @@ class Authorizations:
     def _wanted(self, grant: GrantSettings) -> Wanted | None:
         """The grant's login over the broker's page; None if it has none, or nowhere to lead back to."""
         console = self._app.console_address
-        default = console.rstrip("/") + CALLBACK if console is not None and console.startswith("http://") else None
+        default = console.rstrip("/") + CALLBACK if console is not None and console.startswith(_ON_THE_WEB) else None
         redirect_uri = grant.redirect_uri or default
         if grant.login.kind != "code" or grant.client_id is None or redirect_uri is None:
             return None

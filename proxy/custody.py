@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from proxy import logs
+from proxy.audit.trail import Trail
 from proxy.config import Config
 from proxy.provenance import Provenance
 from proxy.secret import Secret
@@ -26,12 +27,16 @@ log = logs.get("custody")
 
 @dataclass(frozen=True, slots=True)
 class Custody:
-    """What keeps tokens safe. Whoever holds one holds the directory's lock: no second process there redeems."""
+    """What keeps tokens safe. Whoever holds one holds the directory's lock: no second process there redeems.
+
+    The trail is not open yet: whoever has something to record opens it.
+    """
 
     store: Store
     vault: Vault
     journal: Journal
     provenance: Provenance
+    trail: Trail
 
     @property
     def quarantine(self) -> Quarantine:
@@ -58,7 +63,8 @@ class Custody:
         if journal.unreadable:
             log.warning("slots of the journal are torn or rotten, and can't be read", slots=journal.unreadable)
         vault = Vault(store, sealer)
-        custody = cls(store, vault, journal, Provenance(vault, journal))
+        trail = Trail(audit_path(config), vault, journal.install_id, keep_days=config.audit.keep_days, files=files)
+        custody = cls(store, vault, journal, Provenance(vault, journal), trail)
         try:
             # A process that was killed in the middle of a renewal would keep all others waiting for a minute. What it
             # had already posted, the note in the row and the journal know.
@@ -71,6 +77,7 @@ class Custody:
         return custody
 
     async def close(self) -> None:
+        await self.trail.close()
         await self.journal.close()
         await self.store.close()
 
@@ -124,6 +131,11 @@ def _password(config: Config) -> Secret | None:
 def journal_path(config: Config) -> Path:
     """The custody journal, in the state directory."""
     return config.state_dir / "journal"
+
+
+def audit_path(config: Config) -> Path:
+    """Where the audit trail is, in the state directory."""
+    return config.state_dir / "audit"
 
 
 def socket_path(config: Config) -> Path:

@@ -4,6 +4,7 @@ The broker's own answers are not in this file: they pass untouched. `Proxy-Statu
 """
 
 import json
+import math
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -42,6 +43,7 @@ KINDS = _kinds(
     ("guard-denied", 40302, "A guard does not allow this call", "http_request_denied"),
     ("halted", 40303, "Trading is halted", "http_request_denied"),
     ("cross-site", 40304, "Web pages may not call this address", "http_request_denied"),
+    ("peer-denied", 40305, "This process may not call over this socket", "http_request_denied"),
     ("unknown-mount", 40401, "Nothing is mounted here", "http_request_denied"),
     ("slow-request", 40801, "The request took too long to arrive", "http_request_error"),
     ("body-too-large", 41301, "The request body is too large", "http_request_error"),
@@ -58,6 +60,8 @@ KINDS = _kinds(
     ("draining", 50303, "bearerd is shutting down", "http_request_denied"),
     ("overloaded", 50304, "bearerd has too much to do", "connection_limit_reached"),
     ("broker-unreachable", 50305, "The broker could not be reached; nothing was sent", "destination_unavailable"),
+    ("store-silent", 50306, "Nobody can say whether this is halted; nothing was sent", "destination_unavailable"),
+    ("audit-unavailable", 50307, "The audit trail can't be written; nothing was sent", "proxy_internal_error"),
     ("broker-timeout", 50401, "The broker did not answer in time", "http_response_timeout"),
     ("http-version", 50501, "Only HTTP/1.1 is spoken here", "http_request_error"),
 )
@@ -68,7 +72,8 @@ class Refusal(Exception):
 
     `name` is a kind of `KINDS`; a name with two statuses needs `status`. `detail` is one sentence for a person and must
     never hold a secret or raw input; `fix` is the next command or config line; `retry_after` is in seconds and is given
-    only where waiting helps and a repeat is harmless. `close` says that the connection must not be used again.
+    only where waiting helps and a repeat is harmless. `close` says that the connection must not be used again. `rule`
+    names what decided, for the audit trail: a guard, a halt.
     """
 
     def __init__(
@@ -81,6 +86,7 @@ class Refusal(Exception):
         retry_after: float | None = None,
         close: bool = False,
         extra: dict[str, object] | None = None,
+        rule: str | None = None,
     ) -> None:
         super().__init__(name, detail)
         self.kind = _find(name, status)
@@ -89,6 +95,7 @@ class Refusal(Exception):
         self.retry_after = retry_after
         self.close = close
         self.extra = extra or {}
+        self.rule = rule
 
 
 def _find(name: str, status: int | None) -> Kind:
@@ -133,7 +140,7 @@ def render(refusal: Refusal, *, request_id: str, mount: str | None = None, clien
         # Never Basic: a browser would ask for it, cache it and replay it.
         headers.append(("WWW-Authenticate", 'Bearer realm="bearerd"'))
     if refusal.retry_after is not None:
-        headers.append(("Retry-After", str(max(1, round(refusal.retry_after)))))
+        headers.append(("Retry-After", str(max(1, math.ceil(refusal.retry_after)))))
     if refusal.close:
         headers.append(("Connection", "close"))
     return Rendered(kind.status, tuple(headers), json.dumps(body).encode())

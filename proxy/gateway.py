@@ -8,24 +8,34 @@ import secrets
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from http import HTTPStatus
 from time import perf_counter
 
 from aiohttp import HttpVersion11, web
 
-from proxy import audit, emulation
+from proxy import emulation
+from proxy.audit import record as audit
+from proxy.audit.calls import Calls
 from proxy.brokers import Broker
 from proxy.clock import Clock
 from proxy.errors import Refusal, render
-from proxy.gate import browser, fill, guards, target
-from proxy.gate.clients import Client, Keyring, allowed, grant_for
+from proxy.gate import bodies, browser, fill, guards, target
+from proxy.gate.clients import Client, Keyring, allowed, check_holder, grant_for
+from proxy.gate.guards import NO_GUARDS, Book
+from proxy.gate.orders import Written
 from proxy.gate.rows import Row
-from proxy.gate.scopes import Denied, ScopeTable
+from proxy.gate.scopes import Denied, Match, ScopeTable
+from proxy.halts import Halts
 from proxy.intake import PATIENCE, body_of
+from proxy.listener import certificate_names
 from proxy.metrics import Metrics
+from proxy.pacing import Pacing, Turn
 from proxy.relay import headers as header_rules
+from proxy.relay.headers import Raw
 from proxy.relay.http import Exchange, Outgoing, Relay, deliver
+from proxy.relay.upstream import Body
 from proxy.secret import Secret
 
 
@@ -52,14 +62,18 @@ class Mount:
 class Policy:
     """All that decides, as one value: a reload swaps it whole, and a request keeps the one that it began with.
 
-    `patience`: seconds between two pieces of a request's body.
+    `patience`: seconds between two pieces of a request's body. `holders`: the certificate of a connection must hold the
+    name of the client whose key is sent.
     """
 
     mounts: Mapping[str, Mount]
     keyring: Keyring
     body_limit: int
     in_flight_per_client: int
+    halts: Halts
+    guards: Book = NO_GUARDS
     patience: float = PATIENCE
+    holders: bool = False
 
 
 @dataclass(slots=True)
@@ -90,38 +104,44 @@ class Tally:
 class Gateway:
     """Answers every request of the data listeners."""
 
-    def __init__(self, policy: Policy, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, policy: Policy, metrics: Metrics, clock: Clock, calls: Calls) -> None:
         self.policy = policy
         self.draining = False
         self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
         self._metrics = metrics
         self._clock = clock
+        self._calls = calls
         self._in_flight: Counter[str] = Counter()
+        self._tempo = guards.Tempo()
         self._empty = asyncio.Event()
+        self.pacing = Pacing(clock, metrics.paced)
 
     async def handle(self, door: Door, request: web.BaseRequest) -> web.StreamResponse:
         """From the parsed head to the answer's last byte. `_pass` decides; refusals are rendered; all is recorded."""
-        started = perf_counter()
         request_id = header_rules.request_id(request.raw_headers, secrets.token_hex(8))
-        record = audit.Record(request_id, request.method)
+        record = audit.Record(request_id, request.method, began=perf_counter())
         self._metrics.began()
         try:
             response = await self._pass(door, request, record)
             record.status = response.status
         except Refusal as refusal:
-            record.outcome = refusal.kind.name
+            record.outcome, record.rule = refusal.kind.name, refusal.rule or record.rule
             response = refuse(refusal, record)
-            # The rest of a body, or what was meant for a WebSocket, is not read: no next request can be told from it.
-            if not request.content.is_eof() or header_rules.asks_for_websocket(request.raw_headers):
+            await self._calls.settle(record)
+            # A refused body is not read, or not to its end: no next request can be told from it.
+            if request.body_exists:
                 response.force_close()
         except ConnectionError:
             raise
         except Exception:
             record.outcome, record.status = "internal", 500
+            await self._calls.settle(record)
             raise
         finally:
-            record.seconds = perf_counter() - started
+            self._calls.ended(record)
             self._account(record)
+        if header_rules.ends_connection(request.method, request.raw_headers):
+            response.force_close()
         return response
 
     async def _pass(self, door: Door, request: web.BaseRequest, record: audit.Record) -> web.StreamResponse:
@@ -133,31 +153,60 @@ class Gateway:
         mount = None if isinstance(wanted, Refusal) else policy.mounts.get(wanted.mount)
         if mount is not None and isinstance(wanted, target.Target) and emulation.concerns(mount.broker, method, wanted):
             return await self._emulate(policy, door, request, wanted, record)
-        client = policy.keyring.identify(headers)
+        client = policy.keyring.identify(headers, self._clock.now().wall)
         record.client = client.name
+        _check_holder(policy, door, request, client)
         header_rules.check(headers)
         if isinstance(wanted, Refusal):
             raise wanted
         if mount is None:
             raise _unknown_mount(policy, client)
         record.mount = mount.name
-        row = _row(mount, method, wanted)
-        record.row, record.scope, record.mutating = row.path, row.scope or None, row.mutating
+        match = _match(mount, method, wanted)
+        row = match.row
+        audit.matched(record, row, match.captures)
         _permit(mount, client, row)
+        browser.check_typed(headers, mutating=row.mutating)
+        policy.halts.check(mount.name, client.name, row)
         record.grant = grant_for(client, mount.relay.grant)
         header_rules.check_upgrade(headers, websocket=row.websocket)
         if mount.relay.placement.kind == "query":
-            guards.query_must_not_name(wanted.query, mount.relay.placement.names[0])
+            bodies.query_must_not_name(wanted.query, mount.relay.placement.names[0])
         with self._counted(client, policy):
-            outgoing = await _outgoing(policy, mount, row, wanted, request=request, request_id=record.request_id)
-            return await self._carry(mount, outgoing, door, request, record)
+            body = await body_of(request, row, policy.body_limit, patience=policy.patience)
+            self._guard(policy.guards.of(mount.name, client.name), match, wanted, body, headers)
+            outgoing = _outgoing(mount, row, wanted, body, request=request, request_id=record.request_id)
+            if row.mutating:  # all that is still to be waited for may take a while
+                look = partial(policy.halts.check, mount.name, client.name, row)
+                outgoing = replace(outgoing, last_look=look)
+            with await self.pacing.turn(client.name, row, record.grant) as turn:
+                return await self._carry(mount, outgoing, door, request, record=record, turn=turn)
+
+    def _guard(
+        self, asked: tuple[guards.Guards, ...], match: Match, wanted: target.Target, body: Body, headers: Raw
+    ) -> None:
+        """What the operator's guards say of this call."""
+        if asked:
+            now = self._clock.now()
+            written = Written(match.captures, wanted.query, body if isinstance(body, bytes) else b"", headers)
+            guards.check(asked, guards.Call(match.row, written), self._tempo, wall=now.wall, boot=now.boot)
 
     async def _carry(
-        self, mount: Mount, outgoing: Outgoing, door: Door, request: web.BaseRequest, record: audit.Record
+        self,
+        mount: Mount,
+        outgoing: Outgoing,
+        door: Door,
+        request: web.BaseRequest,
+        *,
+        record: audit.Record,
+        turn: Turn,
     ) -> web.StreamResponse:
-        """There and back, with the token of the grant on record."""
+        """There and back, with the token of the grant on record. `turn` lasts until the answer begins."""
+        if outgoing.mutating:
+            await self._calls.intend(record, outgoing.target, outgoing.body)
         exchange = await mount.relay.fetch(outgoing, record.grant)
         try:
+            turn.answered(exchange.answer.status, exchange.answer.headers, calls=1 + exchange.replayed)
             self._answered(mount, exchange, record)
             kept = header_rules.to_client(
                 exchange.answer.headers,
@@ -165,7 +214,9 @@ class Gateway:
                 mount_url=base_url(door, request, mount.name),
                 request_id=record.request_id,
                 prefixes=_prefixes(mount, exchange.answer.headers),
+                last=header_rules.ends_connection(request.method, request.raw_headers),
             )
+            await self._calls.settle(record, "broker")
             response = await deliver(request, exchange, kept)
             record.outcome = "broker"
             return response
@@ -179,7 +230,8 @@ class Gateway:
         header_rules.check(request.raw_headers)
         header_rules.check_upgrade(request.raw_headers, websocket=False)
         key = await emulation.key_of(request, wanted, patience=policy.patience)
-        client = policy.keyring.identify_key(key)
+        client = policy.keyring.identify_key(key, self._clock.now().wall)
+        _check_holder(policy, door, request, client)
         record.client, record.mount, record.row, record.outcome = client.name, wanted.mount, emulation.ROW, "here"
         shown = emulation.DUMMY if policy.keyring.open_to_all or key is None else key
         return emulation.answer(shown, base_url(door, request, wanted.mount), record.request_id)
@@ -219,7 +271,6 @@ class Gateway:
             client=record.client,
             seconds=record.seconds,
         )
-        audit.write(record)
 
     async def drained(self, grace: float) -> None:
         """After `draining` was set: return when the last call has ended, or after `grace` seconds."""
@@ -232,6 +283,12 @@ class Gateway:
     def in_flight(self) -> int:
         """Calls being served right now."""
         return self._in_flight.total()
+
+
+def _check_holder(policy: Policy, door: Door, request: web.BaseRequest, client: Client) -> None:
+    """On a Unix socket there are no certificates; who may call there is known otherwise."""
+    if policy.holders and door.hosts is not None:
+        check_holder(client, certificate_names(request.transport))
 
 
 def _read_target(raw_path: str, door: Door) -> target.Target | Refusal:
@@ -249,11 +306,11 @@ def _unknown_mount(policy: Policy, client: Client) -> Refusal:
     return Refusal("unknown-mount", f"The path must start with a mount. For this client there is: {known}.")
 
 
-def _row(mount: Mount, method: str, wanted: target.Target) -> Row:
-    """The one row that matches."""
+def _match(mount: Mount, method: str, wanted: target.Target) -> Match:
+    """The one row that matches, with what its captures took."""
     match = mount.table.match(method, wanted)
     if not isinstance(match, Denied):
-        return match.row
+        return match
     if match.ambiguous:
         raise Refusal("ambiguous-target", f"The request target was refused: {match.reason}.")
     fix = f"see what {mount.broker.title} offers here: bearerd scopes list {mount.name}"
@@ -276,16 +333,16 @@ def _permit(mount: Mount, client: Client, row: Row) -> None:
     raise Refusal("scope-denied", detail, fix=f"add {scope} to {' and to '.join(places)}")
 
 
-async def _outgoing(
-    policy: Policy, mount: Mount, row: Row, wanted: target.Target, *, request: web.BaseRequest, request_id: str
+def _outgoing(
+    mount: Mount, row: Row, wanted: target.Target, body: Body, *, request: web.BaseRequest, request_id: str
 ) -> Outgoing:
-    """What goes to the broker. Takes the body in, and fills it where the row says so."""
+    """What goes to the broker. Fills the body where the row says so."""
     headers = request.raw_headers
-    body = await body_of(request, row, policy.body_limit, patience=policy.patience)
     sent = header_rules.to_broker(headers, also=mount.also, user_agent=mount.user_agent, request_id=request_id)
     held: tuple[Secret, ...] = ()
     if isinstance(body, bytes):
-        guards.body_must_not_hold(body, row.body_without, headers)
+        bodies.body_must_not_override(body, headers)
+        bodies.body_must_not_hold(body, row.body_without, headers)
     if row.fills:
         whole = body if isinstance(body, bytes) else b""
         body, secret = fill.filled(whole, row.fills, mount.apps, grant=mount.relay.grant, headers=headers)

@@ -5,12 +5,12 @@ text of exceptions. Neither may happen here, so what it would say is said by us,
 """
 
 import asyncio
-import errno
 import socket
+import struct
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -22,15 +22,23 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from proxy import logs
+from proxy.certificates import Certificates
 from proxy.config import Address, Tcp, Unix
 from proxy.errors import Refusal, Rendered, render
+from proxy.sockets import bind_shared, bind_tcp
+from proxy.vestibule import Crowd as Crowd  # noqa: PLC0414  whoever opens a door finds it here
+from proxy.vestibule import Peers, Tls, Vestibule, VestibuleSite
 
-HEAD_TIMEOUT = 10.0  # seconds for the first head of a connection
+HEAD_TIMEOUT = 10.0  # seconds for a head: from the connection, or from its first byte, to its end
+TAKE_TIMEOUT = 20.0  # seconds in which a client has to take what is waiting for it (64 KiB and a piece at most)
+BACKLOG = 1024  # connections that the system keeps until we accept them
+ACCEPTED = 16  # connections at a time: a flood of a thousand would keep everybody inside waiting for it
 KEEP_ALIVE = 75.0  # seconds that an idle connection stays open
 LONGEST_LINE = 8190
 MOST_HEADERS = 64
 LARGEST_HEAD = 16 * 1024  # bytes of method, target, and the names and values of headers
 LINGER = 1.0  # seconds to read on after a refusal, so that the client sees the answer before the close
+_AT_ONCE = struct.pack("ii", 1, 0)  # struct linger: drop what was not sent
 OLDEST_AIOHTTP = (3, 14, 5)
 
 log = logs.get("listener")
@@ -51,40 +59,111 @@ def check_parser(version: str = aiohttp.__version__) -> None:
         raise UnsafeParser("aiohttp runs without its C parser; install a wheel, and unset AIOHTTP_NO_EXTENSIONS")
 
 
-@dataclass(slots=True)
-class Crowd:
-    """Counts the connections of all doors that share it."""
-
-    limit: int
-    inside: int = 0
-
-
 class QuietHandler(RequestHandler):
-    """One connection. Errors of the parser and of handlers are answered in fixed words and logged by their type."""
+    """One connection. Errors of the parser and of handlers are answered in fixed words and logged by their type.
 
-    __slots__ = ("_crowd", "_head_timeout", "_head_timer")
+    It is given up if a head takes too long to come, or an answer to be taken: the library looks after neither.
+    """
 
-    def __init__(self, server: web.Server, *, head_timeout: float, crowd: Crowd, **settings: Any) -> None:
+    __slots__ = ("_crowd", "_ends", "_head_timeout", "_head_timer", "_line", "_take_timeout", "_take_timer")
+
+    def __init__(
+        self, server: web.Server, *, head_timeout: float, take_timeout: float, crowd: Crowd, **settings: Any
+    ) -> None:
         super().__init__(server, **settings)
         self._head_timeout = head_timeout
+        self._take_timeout = take_timeout
         self._crowd = crowd
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._take_timer: asyncio.TimerHandle | None = None
+        self._ends = False
+        self._line: asyncio.Transport | None = None  # still there when aiohttp has let go of its own
 
     def connection_made(self, transport: Any) -> None:
         self._crowd.inside += 1
+        self._line = transport
         super().connection_made(transport)
-        self._head_timer = self._loop.call_later(self._head_timeout, self._too_slow)
+        self._await_head()
         if self._crowd.inside > self._crowd.limit:
             transport.write(_TOO_MANY)
             self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._crowd.inside -= 1
-        self._head_timer.cancel()
+        self._line = None
+        self._stop_waiting()
+        self._taken()
         super().connection_lost(exc)
 
-    def _too_slow(self) -> None:
-        if self._request_count == 0 and self.transport is not None:
-            self.force_close()
+    # -- heads --------------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self._ends:
+            return  # the last answer has been given: what else comes is not worth a look
+        heads = self._request_count
+        super().data_received(data)
+        if self._request_count != heads:
+            self._stop_waiting()
+        elif data and self._waiter is not None and self._head_timer is None:  # idle: the beginning of a head
+            self._await_head()
+
+    def _await_head(self) -> None:
+        self._head_timer = self._loop.call_later(self._head_timeout, self.force_close)
+
+    def _stop_waiting(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    # -- answers ------------------------------------------------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._taken()
+        self._await_taking()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._taken()
+
+    def force_close(self) -> None:
+        super().force_close()
+        self._await_taking()  # a transport that closes waits for ever to get rid of what it holds
+
+    async def start(self) -> None:
+        try:
+            await super().start()
+        finally:
+            self._await_taking()
+
+    async def finish_response(self, *arguments: Any) -> tuple[web.StreamResponse, bool]:
+        done = await super().finish_response(*arguments)
+        self._ends = not done[0].keep_alive
+        self._await_taking()
+        return done
+
+    def _await_taking(self) -> None:
+        if self._line is not None and self._take_timer is None and self._line.get_write_buffer_size():
+            self._take_timer = self._loop.call_later(self._take_timeout, self._give_up, self._request_count)
+
+    def _taken(self) -> None:
+        if self._take_timer is not None:
+            self._take_timer.cancel()
+            self._take_timer = None
+
+    def _give_up(self, heads: int) -> None:
+        """The time is over: end what has made no progress in it."""
+        self._take_timer = None
+        if self._line is None or not self._line.get_write_buffer_size():
+            return
+        if self.writing_paused or self._force_close or (heads == self._request_count and not self._request_in_progress):
+            # Else the system would go on offering it, megabytes for minutes, with nobody here to count them.
+            self._line.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+            self._line.abort()
+        elif not self._request_in_progress:
+            self._await_taking()  # what waits now is another answer than then
+
+    # -- words --------------------------------------------------------------------------------------------------------
 
     def log_exception(self, *_args: Any, **kwargs: Any) -> None:
         error = kwargs.get("exc_info")
@@ -141,12 +220,25 @@ _TOO_MANY = _spell(
 )
 
 
+_NOT_YOURS = _spell(
+    render(Refusal("peer-denied", "Only certain users of this machine may call here.", close=True), request_id="-")
+)
+
+
 class QuietServer(web.Server):
     """Makes `QuietHandler`s. `auto_decompress` is off: a gzip body of 48 kB can hold 50 MB."""
 
-    def __init__(self, handler: Handler, *, head_timeout: float = HEAD_TIMEOUT, crowd: Crowd | None = None) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        head_timeout: float = HEAD_TIMEOUT,
+        take_timeout: float = TAKE_TIMEOUT,
+        crowd: Crowd | None = None,
+    ) -> None:
         super().__init__(partial(_examined, handler), handler_cancellation=True)
         self._head_timeout = head_timeout
+        self._take_timeout = take_timeout
         self._crowd = crowd or Crowd(sys.maxsize)
 
     def __call__(self) -> RequestHandler:
@@ -154,6 +246,7 @@ class QuietServer(web.Server):
             self,
             loop=self._loop,
             head_timeout=self._head_timeout,
+            take_timeout=self._take_timeout,
             crowd=self._crowd,
             access_log=None,  # aiohttp's own way to have none; it would print queries
             auto_decompress=False,
@@ -178,12 +271,41 @@ async def _examined(handler: Handler, request: web.BaseRequest) -> web.StreamRes
     return await handler(request)
 
 
+def certificate_names(transport: asyncio.Transport | None) -> frozenset[str]:
+    """The common and DNS names of the certificate that a client has shown, in lower case; none if it has shown none."""
+    found: dict[str, Any] = (transport.get_extra_info("peercert") if transport is not None else None) or {}
+    common = [value for part in found.get("subject", ()) for name, value in part if name == "commonName"]
+    more = [value for kind, value in found.get("subjectAltName", ()) if kind == "DNS"]
+    return frozenset(name.lower() for name in (*common, *more))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a listener asks of a connection before it is let in.
+
+    `certificates`: TLS with what they have in force; None: plain HTTP. `failed` is told of each handshake that fails,
+    and why. `pages`: it is for people's browsers, which are not asked for a certificate. `mode`, `group` (a number) and
+    `peers` are for Unix sockets only.
+    """
+
+    certificates: Certificates | None = None
+    failed: Callable[[str], None] = lambda _reason: None
+    pages: bool = False
+    mode: int = 0o600
+    group: int | None = None
+    peers: Peers = field(default_factory=Peers)
+
+
+OPEN = Entry()
+
+
 class Listener:
     """One address, open. `address` is what was asked for, `bound` what it became (port 0 picks a free one)."""
 
-    def __init__(self, address: Address, bound: Address) -> None:
+    def __init__(self, address: Address, bound: Address, certificates: Certificates | None = None) -> None:
         self.address = address
         self.bound = bound
+        self._certificates = certificates
         self._runner: web.ServerRunner | None = None
 
     def attach(self, runner: web.ServerRunner) -> None:
@@ -192,7 +314,12 @@ class Listener:
 
     @property
     def url(self) -> str:
-        return f"http://{self.bound}" if isinstance(self.bound, Tcp) else str(self.bound)
+        """Where clients call; with TLS under a name that its certificate is for, if there is one."""
+        if not isinstance(self.bound, Tcp):
+            return str(self.bound)
+        if self._certificates is not None:
+            return f"https://{self._certificates.place(self.bound)}"
+        return f"http://{self.bound}"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -202,6 +329,8 @@ class Listener:
         names = {str(self.bound)}
         if self.bound.loopback or self.bound.everywhere:
             names |= {f"{host}:{self.bound.port}" for host in ("127.0.0.1", "localhost", "[::1]")}
+        if self._certificates is not None:
+            names.update(self._certificates.names(self.bound.port))
         return tuple(sorted(names))
 
     async def stop_accepting(self) -> None:
@@ -232,61 +361,43 @@ async def open_listener(
     grace: float,
     greet: Callable[["Listener"], None] = lambda _: None,
     head_timeout: float = HEAD_TIMEOUT,
+    take_timeout: float = TAKE_TIMEOUT,
     crowd: Crowd | None = None,
+    entry: Entry = OPEN,
 ) -> Listener:
     """Bind and serve. `greet` learns of the listener before its door opens. `OSError` names the address."""
+    crowd = crowd or Crowd(sys.maxsize)
     if isinstance(address, Tcp):
-        bound_socket = _bind(address)
+        bound_socket = bind_tcp(address)
         bound: Address = Tcp(address.host, bound_socket.getsockname()[1])
+        listener = Listener(address, bound, entry.certificates)
     else:
-        bound_socket, bound = await asyncio.to_thread(bind_unix, address.path), address
-    listener = Listener(address, bound)
-    server = QuietServer(partial(handler, listener), head_timeout=head_timeout, crowd=crowd)
+        bound_socket = await asyncio.to_thread(bind_shared, address.path, mode=entry.mode, group=entry.group)
+        listener = Listener(address, address)
+    server = QuietServer(partial(handler, listener), head_timeout=head_timeout, take_timeout=take_timeout, crowd=crowd)
     runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=grace)
     await runner.setup()
     listener.attach(runner)
     greet(listener)
-    await web.SockSite(runner, bound_socket, backlog=1024).start()
+    await _site(runner, server, bound_socket, crowd, entry).start()
+    bound_socket.listen(BACKLOG)
     return listener
 
 
-def _bind(address: Tcp) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if family == socket.AF_INET6:
-        found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    try:
-        found.bind((address.host, address.port))
-    except OSError as error:
-        found.close()
-        raise OSError(error.errno, f"cannot listen on {address}: {error.strerror}") from None
-    found.settimeout(0)
-    return found
-
-
-def bind_unix(path: Path) -> socket.socket:
-    """A Unix socket of mode 0600, bound to `path`, in the place of a stale one if need be. Blocks. `OSError`."""
-    _remove_stale(path)
-    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        found.bind(str(path))
-        # Nobody can connect before somebody listens, so there is no moment with a looser mode.
-        path.chmod(0o600)
-    except OSError as error:
-        found.close()
-        raise OSError(error.errno, f"cannot listen on {path}: {error.strerror}") from None
-    found.settimeout(0)
-    return found
-
-
-def _remove_stale(path: Path) -> None:
-    """A socket left by a killed server is in the way of the next one; anything else there is not ours to remove."""
-    if not path.is_socket():
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        # Only a refusal says that nobody listens; a server may also be too busy to answer.
-        if probe.connect_ex(str(path)) != errno.ECONNREFUSED:
-            raise OSError(errno.EADDRINUSE, f"another program listens on {path}")
-    path.unlink(missing_ok=True)
+def _site(
+    runner: web.ServerRunner, server: QuietServer, bound: socket.socket, crowd: Crowd, entry: Entry
+) -> web.BaseSite:
+    unix, certificates = bound.family == socket.AF_UNIX, entry.certificates
+    if not unix and certificates is None:
+        return web.SockSite(runner, bound, backlog=ACCEPTED)  # the loop accepts as many as that in one turn
+    vestibule = Vestibule(
+        bound,
+        server,
+        crowd=crowd,
+        tls=None
+        if unix or certificates is None
+        else Tls(lambda: certificates.context(pages=entry.pages), entry.failed),
+        peers=entry.peers if unix else None,
+        stranger=_NOT_YOURS,
+    )
+    return VestibuleSite(runner, vestibule, backlog=BACKLOG)

@@ -15,6 +15,7 @@ OTHER = "other"
 NONE = "-"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OUTCOMES = frozenset({"renewed", "adopted", "dead", "try-later", "uncertain", "misconfigured", "not-sent", "error"})
+PACED = frozenset({"waited", "refused", "left"})
 _KINDS = frozenset(kind.name for kind in KINDS.values())
 _CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 # From what a warm connection to a near broker takes to where an answer is given up.
@@ -42,7 +43,22 @@ class Metrics:
         self._upstream = self._histogram("upstream_seconds", "From the first byte sent to the broker's answer head")
         self._denials = self._counter("denials", "Calls that bearerd itself refused", ("kind",))
         self._upstream_401 = self._counter("upstream_401", "Answers 401 of a broker", ("mount",))
+        text = "TLS handshakes with clients that failed, by reason"
+        self._handshakes = self._counter("tls_handshakes_failed", text, ("reason",))
+        text = "When the certificate of our own listeners expires"
+        self._certificate = self._gauge("tls_certificate_expires_timestamp_seconds", text, ("listener",))
+        text = "When the first of a client's keys expires that was not replaced"
+        self._keys = self._gauge("client_key_expires_timestamp_seconds", text, ("client",))
         self._in_flight = self._gauge("in_flight", "Calls that are being answered now")
+        self._paced = self._counter("paced", "Calls that had to wait for the broker's rate limit", ("grant", "outcome"))
+        self._waits = self._histogram("paced_wait_seconds", "How long such calls waited", "grant")
+        self._budgets = {
+            name: self._gauge(f"rate_{name}", text, ("grant", "category"))
+            for name, text in (
+                ("remaining", "Calls that the broker's rate limit still allows"),
+                ("waiting", "Calls that wait for it"),
+            )
+        }
 
     def _declare_tokens(self) -> None:
         self._refreshes = self._counter("token_refresh", "Token requests, by how they ended", ("grant", "outcome"))
@@ -62,6 +78,14 @@ class Metrics:
         self._since = self._gauge("grant_state_since_timestamp_seconds", "When it came into that state", ("grant",))
         self._slots = self._gauge("journal_slots_in_use", "Token answers not yet committed to the store")
         self._store = self._gauge("store_up", "Whether the store answered last time: 1 or 0")
+        self._audit = {
+            "written": self._counter("audit_records", "Records of the audit trail", ()),
+            "lost": self._counter("audit_records_lost", "Records that the disk did not take in time", ()),
+        }
+        self._audit_told: dict[str, int] = {}
+        self._audit_waiting = self._gauge("audit_waiting_bytes", "Records that are not on the disk yet")
+        self._audit_failing = self._gauge("audit_failing", "1: the audit trail can't be written, orders are refused")
+        self._halted = self._gauge("halted", "Whether an operator has halted calls of a mount: 1 or 0", ("mount",))
 
     def allow(
         self,
@@ -115,6 +139,22 @@ class Metrics:
         """bearerd refused a call; `kind` is a name of `errors.KINDS`."""
         self._denials.labels(_one_of(kind, _KINDS)).inc()
 
+    def paced(self, grant: str, outcome: str, seconds: float) -> None:
+        """A call waited for so long; `outcome` is one of `PACED`."""
+        grant = _one_of(grant, self._grants)
+        self._paced.labels(grant, _one_of(outcome, PACED)).inc()
+        self._waits.labels(grant).observe(seconds)
+
+    def budgets(self, found: Iterable[tuple[str, str, int | None, int]]) -> None:
+        """Grant, rate category, how many calls are left (None: nobody knows) and how many wait, of every budget."""
+        for gauge in self._budgets.values():
+            gauge.clear()
+        for grant, category, remaining, waiting in found:
+            if grant in self._grants:  # categories are from the definitions
+                self._budgets["waiting"].labels(grant, category).set(waiting)
+                if remaining is not None:
+                    self._budgets["remaining"].labels(grant, category).set(remaining)
+
     def upstream(self, mount: str, seconds: float) -> None:
         """A broker's answer head came after `seconds`."""
         self._upstream.labels(_one_of(mount, self._mounts)).observe(seconds)
@@ -130,6 +170,22 @@ class Metrics:
     def ended(self) -> None:
         """A call that `began` is over, however it went."""
         self._in_flight.dec()
+
+    def handshake_failed(self, reason: str) -> None:
+        """A client did not come through the TLS handshake; `reason` is one of `vestibule.REASONS`."""
+        self._handshakes.labels(reason).inc()
+
+    def certificate(self, ends: float | None) -> None:
+        """When our certificate expires, in Unix time; None if there is none."""
+        if ends is not None:
+            self._certificate.labels("data").set(ends)
+
+    def client_keys(self, ends: Mapping[str, float]) -> None:
+        """Client → when the first of its keys expires; of the others no key does."""
+        for client in self._clients - ends.keys():
+            self._keys.remove_by_labels({"client": client})
+        for client in self._clients & ends.keys():
+            self._keys.labels(client).set(ends[client])
 
     def token_refresh(self, grant: str, outcome: str) -> None:
         """A token request ended; `outcome` is one of `OUTCOMES`."""
@@ -180,6 +236,20 @@ class Metrics:
         """Whether the store answered when it was last asked."""
         self._store.set(up)
 
+    def halted(self, mounts: Mapping[str, bool]) -> None:
+        """Of each mount whether any of its calls are halted. What is left out is no longer in the configuration."""
+        self._halted.clear()
+        for name, halted in mounts.items():
+            self._halted.labels(_one_of(name, self._mounts)).set(halted)
+
+    def audit(self, written: int, lost: int, *, waiting: int, failing: bool) -> None:
+        """How the audit trail stands: records since the start, bytes that wait for the disk."""
+        for name, count in (("written", written), ("lost", lost)):
+            self._audit[name].inc(count - self._audit_told.get(name, 0))
+            self._audit_told[name] = count
+        self._audit_waiting.set(waiting)
+        self._audit_failing.set(failing)
+
     def no_token_pair(self, grant: str) -> None:
         """A grant was revoked or removed: it has no age any more."""
         for gauge in (self._generation, *self._points.values()):
@@ -196,8 +266,8 @@ class Metrics:
     def _counter(self, name: str, text: str, labels: Iterable[str]) -> Counter:
         return Counter(name, text, labels, namespace="bearerd", registry=self.registry)
 
-    def _histogram(self, name: str, text: str) -> Histogram:
-        return Histogram(name, text, ("mount",), namespace="bearerd", registry=self.registry, buckets=_SECONDS)
+    def _histogram(self, name: str, text: str, label: str = "mount") -> Histogram:
+        return Histogram(name, text, (label,), namespace="bearerd", registry=self.registry, buckets=_SECONDS)
 
     def _gauge(self, name: str, text: str, labels: Iterable[str] = ()) -> Gauge:
         return Gauge(name, text, labels, namespace="bearerd", registry=self.registry)

@@ -2,21 +2,24 @@
 
 import os
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from proxy import __version__, partneroauth
+from proxy import __version__, clientele, halting, partneroauth
 from proxy.admin import NotPossible as NotPossible  # noqa: PLC0414  the command line finds it here
 from proxy.adoption import quarantined
+from proxy.audit.acts import ON_RECORD, WIDENS, Acts
+from proxy.audit.calls import Calls
 from proxy.authorizations import Authorizations, NotCompleted, asked, shown
+from proxy.certificates import Certificates
 from proxy.clientkeys import ClientKeys
 from proxy.clock import Clock
-from proxy.config.model import NAME_PATTERN
 from proxy.console.callback import Outcome
 from proxy.custody import Custody
-from proxy.gate.clients import LOCAL, grant_of
+from proxy.gate.clients import LOCAL
 from proxy.gateway import Gateway, Mount
+from proxy.halts import Halts
 from proxy.keepers import Keepers
 from proxy.listener import Listener
 from proxy.settings import NoSuchGrant, Settings
@@ -26,6 +29,7 @@ from proxy.tokens.skew import Skew
 from proxy.tokens.standing import Standing
 
 SCHEMA = 1
+Command = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class Running(Protocol):
@@ -41,6 +45,10 @@ class Running(Protocol):
     gateway: Gateway
     keepers: Keepers
     keys: ClientKeys
+    certificates: Certificates | None
+    halts: Halts
+    calls: Calls
+    acts: Acts
     listeners: list[Listener]
 
     @property
@@ -68,7 +76,7 @@ class Operations:
 
     def commands(self) -> Mapping[str, Any]:
         """Name → coroutine function over a mapping of parameters, for the admin socket."""
-        return {
+        commands: dict[str, Command] = {
             "status": self._status,
             "ready": self._ready,
             "console": self._console,
@@ -80,15 +88,43 @@ class Operations:
             "quarantined": lambda _wish: self._quarantined(),
             "revoke": lambda wish: self.revoke(wish["mount"]),
             "oauth": lambda wish: partneroauth.carry_out(self._app, wish),
-            "clients-add": lambda wish: self.clients_add(wish["name"], wish.get("grants", ())),
-            "clients-list": lambda _wish: self.clients_list(),
-            "clients-remove": lambda wish: self.clients_remove(wish["name"], wish.get("grant")),
+            "clients-add": lambda wish: self.clients_add(
+                wish["name"], wish.get("grants", ()), lasts=wish.get("lasts"), expires=wish.get("expires")
+            ),
+            "clients-list": lambda wish: clientele.listed(self._app, wish),
+            "clients-rotate": lambda wish: clientele.rotate(self._app, wish),
+            "clients-remove": lambda wish: self.clients_remove(wish["name"], wish.get("grant"), wish.get("number")),
+            "halt": lambda wish: halting.halt(self._app, wish),
+            "resume": lambda wish: halting.resume(self._app, wish),
             "reload": lambda _wish: self._app.reload(),
         }
+        return commands | {name: self._on_record(name, commands[name]) for name in ON_RECORD}
 
     def holding(self) -> Mapping[str, Any]:
         """Name → what lasts as long as its caller does, for the admin socket."""
         return {"lend": lambda wish: self.lend(wish.get("client"), str(wish["digest"]))}
+
+    def _on_record(self, act: str, command: Command) -> Command:
+        """The same command, which is in the audit trail before it is answered."""
+
+        async def carry_out(wish: Mapping[str, Any]) -> dict[str, Any]:
+            await self._app.acts.open()
+            self._check_record(act)
+            details: dict[str, Any] = {name: wish.get(name) for name in ON_RECORD[act]}
+            try:
+                answer: dict[str, Any] = await command(wish)
+            except Exception:
+                await self._app.acts.record(act, outcome="failed", **details)
+                raise
+            await self._app.acts.record(act, **details)
+            return answer
+
+        return carry_out
+
+    def _check_record(self, act: str) -> None:
+        """Raise `NotPossible` for what widens rights while nothing can be put on record."""
+        if act in WIDENS and (fault := self._app.acts.fault):
+            raise NotPossible(f"the audit trail can't be written ({fault}); nothing was done", "make room on the disk")
 
     async def _status(self, _wish: Mapping[str, Any]) -> dict[str, Any]:
         return self.status()
@@ -124,8 +160,10 @@ class Operations:
             "draining": app.stopping,
             "ready": word,
             "warnings": self._warnings(),
+            "audit": self._audit(),
+            "halts": [halting.shown(halt) for halt in app.halts.all],
             "mounts": [self._mount(name) for name in config.mounts],
-            "clients": self._clients(),
+            "clients": clientele.summaries(app),
         }
 
     def _mount(self, name: str) -> dict[str, Any]:
@@ -148,25 +186,15 @@ class Operations:
             "login_here": self.authorizations.begins_here(standing.grant),
             **shown,
             "members": app.keepers.told(standing.grant),
+            "rates": app.gateway.pacing.told(standing.grant),
             # Mounts of one grant may be APIs that live at different hosts.
             "api_host": shown["api_host"] if fixed is None else str(fixed),
         }
 
-    def _clients(self) -> list[dict[str, Any]]:
-        counts = self._app.keys.counts()
-        config = self._app.settings.config
-        rights: Mapping[str, Mapping[str, tuple[str, ...]]] = {} if isinstance(config.clients, str) else config.clients
-        names = sorted({*rights, *counts})
-        return [
-            {
-                "name": name,
-                "keys": counts.get(name, (0, 0))[0],
-                "bound": counts.get(name, (0, 0))[1],
-                "rights": {mount: list(scopes) for mount, scopes in rights[name].items()} if name in rights else None,
-                "in_config": name in rights,
-            }
-            for name in names
-        ]
+    def _audit(self) -> dict[str, Any]:
+        """How the audit trail stands: `fault` is empty if it is written, `waiting` are bytes on the way to the disk."""
+        trail = self._app.custody.trail.standing
+        return {"fault": trail.fault, "since": trail.since, "waiting": trail.waiting, "lost": trail.lost}
 
     def _warnings(self) -> list[str]:
         app = self._app
@@ -180,7 +208,17 @@ class Operations:
             found.append(f"{config.name} has changed and is not loaded. To load: bearerd reload")
         if app.store_fault:
             found.append(f"the store fails, and tokens in hand are served on: {app.store_fault}")
-        return found + app.skew.warnings + app.last_problems
+        if fault := app.acts.fault:
+            found.append(f"the audit trail can't be written, and orders are refused: {fault}")
+        certificates = app.certificates.warnings() if app.certificates is not None else []
+        return [
+            *found,
+            *certificates,
+            *app.keys.warnings(),
+            *halting.warnings(app.halts),
+            *app.skew.warnings,
+            *app.last_problems,
+        ]
 
     def ready(self) -> tuple[str, list[str]]:
         """One word (`ok`, `degraded`, `needs-login`, `draining`), and a line for each thing that was looked at.
@@ -190,8 +228,11 @@ class Operations:
         who are logged in need not be so itself.
         """
         app = self._app
-        lines = ["[-]store " + app.store_fault if app.store_fault else "[+]store ok"]
+        lines = ["[-]store " + app.store_fault if app.store_fault else "[+]store ok", *halting.ready_lines(app.halts)]
         needs_login = unwell = False
+        if app.acts.fault:
+            lines.append(f"[-]audit trail can't be written: {app.acts.fault}")
+            unwell = True
         for keeper in app.keepers.values():
             standing = keeper.standing()
             counts = app.keepers.members(standing.grant)
@@ -212,7 +253,7 @@ class Operations:
             return "draining", lines
         if needs_login:
             return "needs-login", lines
-        return ("degraded" if unwell or app.store_fault else "ok"), lines
+        return ("degraded" if unwell or app.store_fault or app.halts.fault else "ok"), lines
 
     def metrics(self) -> bytes:
         """All metrics, with the ages of tokens brought up to date."""
@@ -277,7 +318,9 @@ class Operations:
         try:
             standing = await self.authorizations.complete(answer)
         except NotCompleted as failed:
+            await self._app.acts.record("login-complete", who="console", outcome="failed", grant=failed.grant)
             return Outcome(failed.grant, problem=str(failed))
+        await self._app.acts.record("login-complete", who="console", grant=standing.grant)
         return Outcome(standing.grant, self._shown(standing.grant, standing))
 
     async def close(self) -> None:
@@ -294,31 +337,11 @@ class Operations:
         except NoSuchGrant as error:
             raise NotPossible(str(error)) from None
 
-    async def clients_add(self, name: str, grants: Sequence[str] = ()) -> dict[str, Any]:
-        """Make a client key. The answer holds it, this once. `grants` are the members that it is bound to."""
-        config = self._app.settings.config
-        if not re.fullmatch(NAME_PATTERN, name, re.ASCII):
-            raise NotPossible("no client can have that name: 1 to 63 of a-z, 0-9 and -, and no - at its start")
-        bound = self._bound_to(grants)
-        absent = [grant for grant in bound if (await self._app.keepers.of(grant)).standing().state is State.NONE]
-        key = await self._app.keys.add(name, bound)
-        warnings = [f"{grant} is not logged in yet: bearerd login {grant}" for grant in absent]
-        if isinstance(config.clients, str) or name not in config.clients:
-            todo = f"add it under `clients:` in {config.name}, then: bearerd reload"
-            warnings.append(f"'{name}' has no rights yet: {todo}")
-        return {"client": name, "key": key.reveal(), "warning": "; ".join(warnings) or None}
-
-    def _bound_to(self, names: Sequence[str]) -> list[str]:
-        """The members of these names: on one mount a key can only stand for one person."""
-        found = [self._grant(name) for name in names]
-        for name, grant in zip(names, found, strict=True):
-            if "/" not in grant:
-                raise NotPossible(f"'{name}' is everybody's grant; a key is bound to one person's: {name}/PERSON")
-        bases = [grant_of(grant) for grant in found]
-        for base in bases:
-            if bases.count(base) > 1:
-                raise NotPossible(f"a key can be bound to one member of {base} only")
-        return found
+    async def clients_add(
+        self, name: str, grants: Sequence[str] = (), *, lasts: float | None = None, expires: float | None = None
+    ) -> dict[str, Any]:
+        """Make a client key. The answer holds it, this once. See `clientele.add`."""
+        return await clientele.add(self._app, name, grants, lasts=lasts, expires=expires)
 
     @asynccontextmanager
     async def lend(self, client: str | None, digest: str) -> AsyncIterator[dict[str, Any]]:
@@ -330,7 +353,9 @@ class Operations:
         name, rights = self._borrower(client)
         if not re.fullmatch("[0-9a-f]{64}", digest):
             raise NotPossible("a key's digest is its SHA-256: 64 hexadecimal digits")
+        self._check_record("lend")
         with app.keys.lent(name, digest):
+            await app.acts.record("lend", client=name)
             yield self._lent(name, rights, key_needed=True)
 
     def _lent(self, client: str, mounts: Iterable[str], *, key_needed: bool) -> dict[str, Any]:
@@ -352,10 +377,9 @@ class Operations:
         return client, known[client]
 
     async def clients_list(self) -> dict[str, Any]:
-        await self._app.keys.load_once()
-        return {"clients": self._clients()}
+        """All clients, with their first keys."""
+        return await clientele.listed(self._app, {})
 
-    async def clients_remove(self, name: str, grant: str | None = None) -> dict[str, Any]:
-        """Delete all keys of a client, or those bound to a member; they are refused from this moment on."""
-        removed = await self._app.keys.remove(name, grant)
-        return {"client": name, "removed": removed}
+    async def clients_remove(self, name: str, grant: str | None = None, number: int | None = None) -> dict[str, Any]:
+        """Delete all keys of a client, or those bound to a member, or one; they are refused from this moment on."""
+        return await clientele.remove(self._app, name, grant, number)

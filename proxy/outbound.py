@@ -8,38 +8,55 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from asyncio import sslproto
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from collections.abc import Set as AbstractSet
+from contextvars import ContextVar
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Literal
 
 import aiohttp
+import aiohttp.connector
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.resolver import ThreadedResolver
 
 from proxy.brokers.origin import is_private
 
 CONNECT_TIMEOUT = 5.0
+MOST_INTERIM = 8  # answers of the 1xx kind before the real one
+MOST_HEADERS = 128
+READ_AHEAD = 16 * 1024  # bytes of an answer, twice: then the connection is not read until somebody takes them
+PIECE = 32 * 1024  # bytes that TLS reads at once
+_NO_HTTP = "the answer is no valid HTTP"
+_NO_ANSWER = "the connection was lost before an answer came"
 
 
 class NotSent(Exception):
     """The connection could not be made: not a byte of the request has left. The text is safe to show."""
 
 
+class Spoilt(NotSent):
+    """The connection that was at hand held an answer to nothing. Another one may do."""
+
+
 class Lost(Exception):
     """The request may have been processed, and there is no complete answer. The text is safe to show.
 
     `kind` says how: the connection was `reset`, the time was up (`timeout`), or what came was no HTTP (`malformed`).
-    `reused`: the connection had served an earlier request, so the broker may just have been closing it.
+    `reused`: the connection had served an earlier request, so the broker may just have been closing it. `begun`: it had
+    begun to answer.
     """
 
     def __init__(self, reason: str, kind: Literal["reset", "timeout", "malformed"] = "reset") -> None:
         super().__init__(reason)
         self.kind = kind
         self.reused = False
+        self.begun = False
 
 
 class PublicResolver(AbstractResolver):
@@ -88,7 +105,7 @@ async def never_send_again(
     except aiohttp.ClientConnectorError as error:
         raise NotSent(_reason(error)) from None
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
-        raise Lost("the connection was lost before an answer came") from None
+        raise Lost(_NO_ANSWER) from None
 
 
 @dataclass(slots=True)
@@ -138,7 +155,7 @@ def own_errors() -> Iterator[None]:
     except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
         raise Lost("the connection was lost before the answer was complete") from None
     except (aiohttp.ClientError, ValueError):
-        raise Lost("the answer is no valid HTTP", "malformed") from None
+        raise Lost(_NO_HTTP, "malformed") from None
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:
@@ -151,6 +168,65 @@ def _reason(error: aiohttp.ClientConnectorError) -> str:
             return "TLS could not be established"
         case _:
             return "the connection was refused or could not be made"
+
+
+_last_look: ContextVar[Callable[[], None] | None] = ContextVar("last_look", default=None)
+
+
+@contextlib.contextmanager
+def last_look(look: Callable[[], None] | None) -> Iterator[None]:
+    """Have `look` called for what is requested within the block: the connection is there, and not a byte is written.
+
+    What it raises is what the request raises, and nothing was sent.
+    """
+    token = _last_look.set(look)
+    try:
+        yield
+    finally:
+        _last_look.reset(token)
+
+
+class _Request(aiohttp.ClientRequest):
+    """A request that is only sent where nobody has answered yet.
+
+    The library reads on while a connection waits for its next request, and would take what came meanwhile for the
+    answer to that request: everybody after it would get the answer of somebody else.
+    """
+
+    async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        if conn.protocol is not None and conn.protocol.should_close:
+            raise Spoilt("the broker had sent what nobody asked for")
+        if (look := _last_look.get()) is not None:
+            look()
+        return await super().send(conn)
+
+
+class _Response(aiohttp.ClientResponse):
+    """An answer after a few interim ones. The library would swallow them without end."""
+
+    async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        protocol = connection.protocol
+        for number in range(MOST_INTERIM + 1):
+            if protocol is None:
+                break
+            try:
+                message = await protocol.read()
+            except HttpProcessingError:
+                raise Lost(_NO_HTTP, "malformed") from None  # the library's own holds bytes of the answer
+            except aiohttp.ServerDisconnectedError as error:
+                lost = Lost(_NO_ANSWER)
+                lost.begun = number > 0 or not isinstance(error.message, str)  # else the beginning of a head
+                raise lost from None
+            if not _interim(message[0].code):
+                # Back to where it was, for the library to read.
+                for each in (message, *[await protocol.read() for _ in range(len(protocol))]):
+                    protocol.feed_data(each)
+                return await super().start(connection)
+        raise Lost(_NO_HTTP, "malformed")
+
+
+def _interim(status: int) -> bool:
+    return status // 100 == 1 and status != HTTPStatus.SWITCHING_PROTOCOLS
 
 
 @dataclass(slots=True)
@@ -184,6 +260,8 @@ def session(
     that may lead to private addresses (a lab, a simulator in the next container). `egress` is the URL of a proxy that
     is asked to connect: it resolves the broker's name, and ours to resolve is its own, which may well be private.
     """
+    # asyncio keeps 256 KiB for each TLS connection, and what one read brings goes on to whoever is slow to take it.
+    sslproto.SSLProtocol.max_size = min(sslproto.SSLProtocol.max_size, PIECE)
     idle = {"force_close": True} if keep_alive is None else {"keepalive_timeout": keep_alive}
     connector = aiohttp.TCPConnector(
         ssl=tls,
@@ -196,6 +274,8 @@ def session(
         connector=connector,
         proxy=egress,
         cookie_jar=aiohttp.DummyCookieJar(),
+        request_class=_Request,
+        response_class=_Response,
         trust_env=False,
         auto_decompress=False,
         raise_for_status=False,
@@ -204,4 +284,6 @@ def session(
         trace_configs=[_tracing()],
         max_line_size=8190,
         max_field_size=16384,
+        max_headers=MOST_HEADERS,
+        read_bufsize=READ_AHEAD,
     )

@@ -14,8 +14,9 @@ from time import perf_counter
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
-from proxy import audit
 from proxy.admin import CommandFailed, NotPossible
+from proxy.audit import record as audit
+from proxy.audit.calls import Calls
 from proxy.errors import Refusal
 from proxy.gate import fill, target
 from proxy.gate.rows import CAPTURE, Row
@@ -36,6 +37,7 @@ class Running(Protocol):
     """What it needs of an `App`."""
 
     settings: Settings
+    calls: Calls
 
     def mount(self, name: str) -> Mount: ...
 
@@ -82,7 +84,7 @@ async def carry_out(app: Running, params: Mapping[str, Any]) -> dict[str, Any]:
         mount = app.mount(wish.mount)
     except LookupError:
         raise NotPossible(f"there is no mount '{wish.mount}'") from None
-    partner = Partner(mount, app.settings.grants[mount.relay.grant])
+    partner = Partner(mount, app.settings.grants[mount.relay.grant], app.calls)
     try:
         return await partner.carry_out(wish)
     except Refusal as refusal:
@@ -92,9 +94,10 @@ async def carry_out(app: Running, params: Mapping[str, Any]) -> dict[str, Any]:
 class Partner:
     """A mount through which a partner's calls go."""
 
-    def __init__(self, mount: Mount, grant: GrantSettings) -> None:
+    def __init__(self, mount: Mount, grant: GrantSettings, calls: Calls) -> None:
         self._mount = mount
         self._grant = grant
+        self._calls = calls
 
     async def carry_out(self, wish: Wish) -> dict[str, Any]:
         """See the function of that name; raises `Refusal` too."""
@@ -155,19 +158,19 @@ class Partner:
         """One call. Raises `Refusal` if no answer came."""
         request_id = secrets.token_hex(8)
         outgoing = self._outgoing(row, wish, request_id)
-        record = audit.Record(
-            request_id, row.method, self._mount.name, OPERATOR, row.path, row.scope, row.mutating, outcome="aborted"
-        )
-        began = perf_counter()
+        record = audit.Record(request_id, row.method, self._mount.name, OPERATOR, began=perf_counter())
+        audit.matched(record, row, ())
         try:
+            if row.mutating:
+                await self._calls.intend(record, outgoing.target, outgoing.body)
             answer = _read(*await self._exchange(outgoing), hidden=wish.token_id)
             record.status, record.outcome = answer.status, "broker"
         except Refusal as refusal:
             record.outcome, record.status = refusal.kind.name, refusal.kind.status
             raise
         finally:
-            record.seconds = perf_counter() - began
-            audit.write(record)
+            await self._calls.settle(record)
+            self._calls.ended(record)
         return answer
 
     def _outgoing(self, row: Row, wish: Wish, request_id: str) -> Outgoing:

@@ -11,6 +11,7 @@ from proxy.config.model import NAME_PATTERN
 from proxy.grants import GrantSettings as GrantSettings  # noqa: PLC0414  both are imported from here
 from proxy.grants import OAuthApp as OAuthApp  # noqa: PLC0414
 from proxy.grants import read_grants
+from proxy.guarding import problems as guard_problems
 
 
 class NoSuchGrant(LookupError):
@@ -83,6 +84,7 @@ def read(path: Path, environ: Mapping[str, str], overrides: Mapping[str, str] | 
         brokers, found = catalogue(loaded.draft.brokers, base=loaded.draft.base)
         problems += found
         problems += _mounts(loaded.draft, brokers)
+        problems += guard_problems(loaded.draft, brokers)
         grants, found = read_grants(loaded.draft, brokers)
         problems += found
     if problems or loaded.config is None:

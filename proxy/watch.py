@@ -1,7 +1,8 @@
 """Looks at what other processes and persons change: the store, twice a second, and the configuration's file.
 
-Only what has changed since the last look is read. What follows from it: client keys count, or no longer; keepers and
-the roster learn of tokens that a peer or the command line has brought; a finding about the store itself is heeded.
+Only what has changed since the last look is read. What follows from it: halts stop calls, or no longer; client keys
+count, or no longer; keepers and the roster learn of tokens that a peer or the command line has brought; a finding about
+the store itself is heeded.
 """
 
 import asyncio
@@ -11,7 +12,9 @@ from typing import Protocol
 
 from proxy import logs
 from proxy.clientkeys import ClientKeys
+from proxy.clock import Clock
 from proxy.custody import Custody
+from proxy.halts import Halts
 from proxy.keepers import Keepers
 from proxy.provenance import RECORD
 from proxy.settings import Settings, stamp_of
@@ -20,6 +23,7 @@ from proxy.tokens.journal import JournalError
 from proxy.tokens.skew import Skew
 
 WATCH = 0.5  # seconds between looks at the store's commit number
+STRETCH = 0.2  # seconds of following changes, after which halts are looked at again
 PATIENCE = 0.4  # seconds; a store that takes longer is said to fail, and is waited for
 
 log = logs.get("app")
@@ -29,8 +33,10 @@ class Watched(Protocol):
     """What it needs of an `App`."""
 
     settings: Settings
+    clock: Clock
     custody: Custody
     keys: ClientKeys
+    halts: Halts
     keepers: Keepers
     skew: Skew
 
@@ -57,8 +63,12 @@ class Watcher:
 
     async def begin(self) -> None:
         """What is committed from here on will be told. `StoreError`."""
-        self._seen = await self._app.custody.store.changes()
-        self.unread(await self._app.keys.load())
+        app = self._app
+        began = app.clock.now().boot
+        self._seen = await app.custody.store.changes()
+        await app.halts.load()
+        app.halts.heard(began)
+        self.unread(await app.keys.load())
 
     def unread(self, records: Sequence[str]) -> None:
         """These could not be opened."""
@@ -66,13 +76,15 @@ class Watcher:
 
     async def run(self) -> None:
         """Look, for as long as the server runs."""
+        behind = False
         while True:
-            await asyncio.sleep(WATCH)
+            await asyncio.sleep(0 if behind else WATCH)
+            behind = False
             await self._look_at_the_file()
             self._look_at_the_clock()
             late = asyncio.get_running_loop().call_later(PATIENCE, self._fails, "it does not answer")
             try:
-                await self._look_at_the_store()
+                behind = await self._look_at_the_store()
                 if self._fault:
                     log.info("the store answers again", reason=self._fault)
                 self._fault = ""
@@ -93,17 +105,32 @@ class Watcher:
             for keeper in list(self._app.keepers.here()):
                 keeper.recheck()
 
-    async def _look_at_the_store(self) -> None:
-        custody = self._app.custody
+    async def _look_at_the_store(self) -> bool:
+        """Whether there is more than was followed in one stretch: somebody has removed very many keys, say."""
+        custody, now = self._app.custody, asyncio.get_running_loop().time
+        until = now() + STRETCH
+        began = self._app.clock.now().boot
         commits = await custody.store.changes()
+        await self._look_at_the_halts(began, moved=commits != self._seen)
         if commits < custody.journal.commit or commits < self._seen:
             await self._set_back(commits)
-            return
+            return False
         while self._seen < commits:
+            if now() > until:
+                return True
             changes = await custody.store.changed(self._seen)
             await self._follow(changes)
             self._seen = changes.number
         await custody.journal.raise_commit(commits)
+        return False
+
+    async def _look_at_the_halts(self, began: float, *, moved: bool) -> None:
+        """Before anything else that has changed, which may be much: orders wait for nothing."""
+        halts = self._app.halts
+        if moved:
+            await halts.load()
+        halts.heard(began)
+        await halts.settle()
 
     async def _set_back(self, commits: int) -> None:
         """The store is an older state of itself: nothing that was read from it need hold."""

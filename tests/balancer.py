@@ -168,7 +168,8 @@ class Balancer:
             await wire.close()
             return ("stale connection" if used else "cut off"), ""
         self._heard[wire] = time.monotonic()
-        return f"{reply.status} {reply.ours or ''}".strip(), json.loads(reply.body)["detail"] if reply.ours else ""
+        why = json.loads(reply.body)["detail"] if reply.ours and reply.body.startswith(b"{") else ""
+        return f"{reply.status} {reply.ours or ''}".strip(), why
 
     def _note(self, call: Call, target: Target, heard: float) -> None:
         if call.word in NO_ANSWER and target.was_down(min(heard, call.began), call.ended):

@@ -7,12 +7,16 @@ from urllib.parse import urlsplit
 
 
 class Cable:
-    """Forwards connections to one port of this machine. `async with Cable(port) as cable`."""
+    """Forwards connections to one port of this machine. `async with Cable(port) as cable`.
 
-    def __init__(self, port: int) -> None:
+    `delay`: seconds until it passes on what a new connection brings first.
+    """
+
+    def __init__(self, port: int, delay: float = 0.0) -> None:
         self.port = 0
         self.connections = 0  # that were ever made
         self._target = port
+        self._delay = delay
         self._open: list[_Wire] = []
         self._silent = False
         self._last_words: bytes | None = None
@@ -62,6 +66,7 @@ class Cable:
         wire = _Wire(writer, silent=self._silent)
         self._open.append(wire)
         try:
+            await asyncio.sleep(self._delay)
             back_reader, wire.back = await asyncio.open_connection("127.0.0.1", self._target)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._up(reader, wire))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import structlog  # noqa: F401  now, not at the first log line: with `rich` beside it, it looks for its folder then
 from blockbuster import BlockBusterFunction, blockbuster_ctx
 from hypothesis import HealthCheck, settings
 

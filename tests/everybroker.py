@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ BACK = "http://127.0.0.1:8081/callback"  # nobody listens there: what comes back
 
 
 def _prepare(
-    directory: Path, broker: str, login: str, mount: Mapping[str, Any], links: Links
+    directory: Path, broker: str, login: str, mount: Mapping[str, Any], *, links: Links, more: Mapping[str, Any]
 ) -> tuple[Settings, Source]:
     needs = {name: text for name, text in links.logins[login].items() if name in ("client_id", "client_secret")}
     back = {"redirect_uri": BACK} if needs else {}
@@ -26,7 +27,7 @@ def _prepare(
         "version": 1, "listen": "127.0.0.1:0", "console": "off", "store": "sqlite:store.db", "key": "file:master.key",
         "clients": "none", "mounts": {"here": {"broker": broker, "environment": "simulator", "grant": "ada", **mount}},
         "grants": {"ada": {"login": login, **back, **needs}},
-        "brokers": {broker: {"environments": {"simulator": dict(links.environment)}}},
+        "brokers": {broker: {"environments": {"simulator": dict(links.environment)}}}, **more,
     }  # fmt: skip
     file.write_text(json.dumps(config), "utf-8")
     settings = read(file, {"HOME": str(directory)})
@@ -37,9 +38,16 @@ def _prepare(
 
 @asynccontextmanager
 async def in_front_of(
-    directory: Path, broker: str, login: str, *, knobs: Mapping[str, Any] | None = None, **mount: Any
+    directory: Path,
+    broker: str,
+    login: str,
+    *,
+    knobs: Mapping[str, Any] | None = None,
+    more: Mapping[str, Any] | None = None,
+    **mount: Any,
 ) -> AsyncIterator[tuple[App, Simulator]]:
     """The grant is `ada`, the mount `here`; `mount` holds its scopes and api, `knobs` are the simulator's options.
+    `more`: other sections of the configuration.
 
     Nobody has logged in.
     """
@@ -48,7 +56,8 @@ async def in_front_of(
         running = await serve.start([broker], directory=directory / "ca", options=options)
         stack.push_async_callback(running.stop)
         simulator = running.simulators[broker]
-        settings, source = await asyncio.to_thread(_prepare, directory, broker, login, mount, simulator.links())
+        prepare = partial(_prepare, directory, broker, login, mount, links=simulator.links(), more=more or {})
+        settings, source = await asyncio.to_thread(prepare)
         custody = await Custody.open(settings.config, source)
         stack.push_async_callback(custody.close)
         app = App(settings, custody, lambda: settings)

@@ -8,6 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from proxy.audit.calls import Calls
+from proxy.audit.trail import Trail
 from proxy.brokers import Broker, Environment, Origin, load
 from proxy.brokers.definition import BEARER, Placement
 from proxy.clock import SystemClock
@@ -16,6 +18,7 @@ from proxy.config.document import parse_yaml
 from proxy.gate.browser import Hosts
 from proxy.gate.clients import Client, Keyring, digest, new_key
 from proxy.gateway import Door, Gateway, Mount, Policy
+from proxy.halts import Halts
 from proxy.listener import Listener, open_listener
 from proxy.metrics import Metrics
 from proxy.relay.http import Relay
@@ -143,6 +146,8 @@ class Lab:
     mount: Mount
     key: str
     upstream: SessionUpstream
+    trail: Trail
+    disk: MemoryDisk
 
     @property
     def port(self) -> int:
@@ -262,7 +267,12 @@ async def running(**options: Any) -> AsyncIterator[Lab]:
         also=frozenset({b"idempotency-key"}),
         apps={APP: Secret(APP_SECRET)},
     )
-    gateway, key = _gateway(setting, mount, metrics)
+    halts = Halts(vault, SystemClock())
+    await halts.load()
+    disk = MemoryDisk()
+    trail = Trail(Path("/state/audit"), vault, "lab", files=disk)
+    await trail.open()
+    gateway, key = _gateway(setting, mount, metrics, halts, trail)
     door = Door(None, "lab" if setting.root else None)
 
     def greet(listener: Listener) -> None:
@@ -272,11 +282,13 @@ async def running(**options: Any) -> AsyncIterator[Lab]:
         Tcp("127.0.0.1", 0), lambda _listener, request: gateway.handle(door, request), grace=0.1, greet=greet
     )
     try:
-        yield Lab(gateway, metrics, listener, door, scripted, desk, keeper, environment, mount, key, upstream)
+        parts = (desk, keeper, environment, mount, key, upstream, trail, disk)
+        yield Lab(gateway, metrics, listener, door, scripted, *parts)
     finally:
         await listener.close()
         await keeper.close()
         await upstream.close()
+        await trail.close()
         await journal.close()
         await scripted.stop()
 
@@ -298,7 +310,7 @@ async def _log_in(vault: Vault, setting: Setting, port: int) -> None:
     )
 
 
-def _gateway(setting: Setting, mount: Mount, metrics: Metrics) -> tuple[Gateway, str]:
+def _gateway(setting: Setting, mount: Mount, metrics: Metrics, halts: Halts, trail: Trail) -> tuple[Gateway, str]:
     """The gateway, and the key that all of its clients share."""
     members = {name: Client(name, rights) for name, rights in setting.clients.items()}
     key = new_key(lambda count: bytes(range(count))).reveal()
@@ -306,4 +318,5 @@ def _gateway(setting: Setting, mount: Mount, metrics: Metrics) -> tuple[Gateway,
     metrics.allow(
         mounts=["lab"], clients=[*members, "local"], templates={row.path for row in mount.table.rows}, grants=["lab"]
     )
-    return Gateway(Policy({"lab": mount}, keyring, 1 << 20, 100), metrics, SystemClock()), key
+    policy = Policy({"lab": mount}, keyring, 1 << 20, 100, halts)
+    return Gateway(policy, metrics, SystemClock(), Calls(trail)), key

@@ -125,9 +125,17 @@ def setup_of(directory: Path, text: str) -> Setup:
 
 @asynccontextmanager
 async def own_house(
-    directory: Path, config: Mapping[str, Any], simulator: str, rights: Mapping[str, Sequence[str]]
+    directory: Path,
+    config: Mapping[str, Any],
+    simulator: str,
+    rights: Mapping[str, Sequence[str]],
+    *,
+    limit: tuple[int, float] | None = None,
 ) -> AsyncIterator[OwnHouse]:
-    """The product with `config` in front of the broker that the text `simulator` describes; nobody has logged in."""
+    """The product with `config` in front of the broker that the text `simulator` describes; nobody has logged in.
+
+    `limit`: so many calls in so many seconds are all that the broker takes.
+    """
     async with AsyncExitStack() as stack:
         setup = await asyncio.to_thread(setup_of, directory, simulator)
         kinds = {setup.name: Kind(partial(Plain, setup), partial(options_for, setup))}
@@ -136,7 +144,7 @@ async def own_house(
         broker = running.simulators[setup.name]
         assert isinstance(broker, Plain)
         clock = HandClock()
-        broker.options.now = clock.wall
+        broker.options.now, broker.options.limit = clock.wall, limit
         settings, source = await asyncio.to_thread(_prepare, directory, bound(config, broker, rights))
         custody = await Custody.open(settings.config, source)
         stack.push_async_callback(custody.close)

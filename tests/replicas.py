@@ -11,7 +11,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -195,15 +195,15 @@ class Fleet:
         raise AssertionError(mounts)
 
 
-def configuration(simulator: Mapping[str, Any], store: str) -> dict[str, Any]:
+def configuration(simulator: Mapping[str, Any], store: str, scopes: Sequence[str] = SCOPES) -> dict[str, Any]:
     """What all replicas share."""
     return {
         "version": 1,
         "console": "off",
         "store": store,
         "key": "file:master.key",
-        "mounts": {"questrade": {"broker": "questrade", "environment": "simulator", "scopes": SCOPES}},
-        "clients": {"bot": {"questrade": SCOPES}},
+        "mounts": {"questrade": {"broker": "questrade", "environment": "simulator", "scopes": list(scopes)}},
+        "clients": {"bot": {"questrade": list(scopes)}},
         "brokers": {"questrade": {"environments": {"simulator": simulator["environment"]}}},
         "shutdown": {"grace": 10},
     }
@@ -211,7 +211,14 @@ def configuration(simulator: Mapping[str, Any], store: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def fleet(
-    directory: Path, store: str, *, count: int = 2, life: int = 1800, slow: float = 3.0, stepped: bool = False
+    directory: Path,
+    store: str,
+    *,
+    count: int = 2,
+    life: int = 1800,
+    slow: float = 3.0,
+    stepped: bool = False,
+    scopes: Sequence[str] = SCOPES,
 ) -> AsyncIterator[Fleet]:
     """So many replicas, logged in, on `store`; access tokens live for `life` seconds. `directory`: see `state_dir`.
 
@@ -222,7 +229,7 @@ async def fleet(
         knobs = ("--expires-in", str(life), "--slow", str(slow))
         program = stack.enter_context(Program(directory, "simulate", "--json", "--broker", "questrade", *knobs))
         simulator = await asyncio.to_thread(program.document)
-        (directory / "config.yaml").write_text(json.dumps(configuration(simulator, store)))
+        (directory / "config.yaml").write_text(json.dumps(configuration(simulator, store, scopes)))
         await asyncio.to_thread(Source("file:master.key", directory).create)
         ports, held = reserve(count)
         stack.enter_context(held)

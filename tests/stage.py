@@ -33,7 +33,7 @@ SCOPES = ["read_acc", "read_md", "trade"]
 ORDER = {
     "symbolId": 8049, "quantity": 1, "action": "Buy", "orderType": "Limit", "timeInForce": "Day", "limitPrice": 9,
 }  # fmt: skip
-SLOW_FAULTS = {"token-hang", "api-hang"}  # they show nothing that a lost connection does not
+SLOW_FAULTS = {"token-hang", "api-hang", "api-hang-after"}  # they show nothing that a lost connection does not
 
 
 @dataclass
@@ -274,6 +274,19 @@ async def look_at_the_console(stage: Stage) -> None:
         stage.note(target, reply.raw)
 
 
+async def look_at_the_trail(stage: Stage) -> None:
+    """The files of the audit trail, and what the commands print of them."""
+    shown = (
+        ("tail", "-n", "1000"),
+        ("search", "--json"),
+        ("export",),
+        ("export", "--format", "csv"),
+        ("verify", "--json"),
+    )
+    await asyncio.gather(*(stage.bearerd("audit", *arguments) for arguments in shown))
+    stage.note("audit trail", await asyncio.to_thread(canaries.files, stage.directory / "state/audit"))
+
+
 BROKEN = """\
 version: 1
 key: {0}
@@ -293,6 +306,14 @@ UNREADABLE = (
     "grants: {{questrade: {{client_secret: {0}\n",
     "\tclient_secret: {0}\n",
 )
+
+
+async def look_at_the_process(stage: Stage) -> None:
+    """What the system tells of it, to whoever may ask."""
+    assert stage.server is not None
+    for name in ("cmdline", "environ", "comm", "status", "limits", "maps"):
+        file = Path(f"/proc/{stage.server.pid}/{name}")
+        stage.note("/proc of serve", await asyncio.to_thread(file.read_bytes))
 
 
 async def break_the_configuration(stage: Stage) -> None:
@@ -344,6 +365,7 @@ async def fail_to_start(stage: Stage) -> None:
     stage.secret("next master key", key.read_text().strip())
     await stage.bearerd("clients", "list", surface="bearerd clients list, no server")
     await stage.bearerd("revoke", "questrade", "--yes", surface="bearerd revoke")
+    await stage.bearerd("audit", "verify")  # two master keys, one chain
 
 
 async def watch_processes(stage: Stage) -> None:
@@ -363,8 +385,10 @@ async def drive(stage: Stage) -> None:
         await call_well_and_badly(stage)
         await break_http(stage)
         await look_at_the_console(stage)
+        await look_at_the_process(stage)
         await break_the_configuration(stage)
         await break_the_broker(stage)
+        await look_at_the_trail(stage)
         stage.note("state files while it runs", await asyncio.to_thread(canaries.files, stage.directory / "state"))
         await fail_to_start(stage)
         stage.note("state files in the end", await asyncio.to_thread(canaries.files, stage.directory / "state"))

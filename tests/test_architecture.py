@@ -20,13 +20,15 @@ PACKAGE = ROOT / "proxy"
 
 # A room is a file or folder of the package. Lower never imports upper.
 LAYERS = {
-    "secret": 0, "clock": 0, "errors": 0, "spans": 0, "redactor": 0, "dsn": 0,
+    "secret": 0, "clock": 0, "errors": 0, "spans": 0, "redactor": 0, "dsn": 0, "expiry": 0,
     "gate": 1, "config": 1, "logs": 1, "metrics": 1,
     "brokers": 2, "store": 2, "outbound": 2,
-    "tokens": 3, "relay": 3, "audit": 3, "clientkeys": 3, "grants": 3, "settings": 3,
-    "gateway": 4, "intake": 4, "emulation": 4, "listener": 4, "console": 4, "admin": 4, "custody": 4,
-    "authorizations": 4, "provenance": 4, "keepers": 4, "adoption": 4,
-    "partneroauth": 5, "operations": 5, "assembly": 5, "watch": 5, "app": 5, "simulator": 5,
+    "tokens": 3, "relay": 3, "pacing": 3, "audit": 3, "clientkeys": 3, "lastuse": 3, "certificates": 3,
+    "sockets": 3, "halts": 3, "grants": 3, "guarding": 3, "settings": 3,
+    "gateway": 4, "intake": 4, "emulation": 4, "listener": 4, "vestibule": 4, "console": 4, "admin": 4, "custody": 4,
+    "authorizations": 4, "provenance": 4, "keepers": 4, "adoption": 4, "rates": 4,
+    "clientele": 5, "partneroauth": 5, "operations": 5, "halting": 5, "assembly": 5, "watch": 5,
+    "app": 5, "simulator": 5,
     "cli": 6,
     "__main__": 7,
 }  # fmt: skip
@@ -39,8 +41,8 @@ MAY_IMPORT = {
 }
 
 # Who holds a strong reference to tasks of its own, and looks at how they end: a grant's flight, a login whose code is
-# out, the store's watcher.
-SUPERVISORS = ("tokens/keeper.py", "authorizations.py", "app.py")
+# out, the store's watcher, handshakes.
+SUPERVISORS = ("tokens/keeper.py", "authorizations.py", "app.py", "vestibule.py")
 
 # Modules that only these rooms may import.
 SEEN_BY: dict[str, set[str]] = {
@@ -54,11 +56,11 @@ SEEN_BY: dict[str, set[str]] = {
 OWNERS = {
     "asyncpg": ["store/connections.py"],
     "aiohttp": [
-        "outbound.py", "tokens/*", "relay/*", "listener.py", "intake.py", "gateway.py", "emulation.py", "console/*",
-        "app.py", "cli/*", "simulator/*",
+        "outbound.py", "tokens/*", "relay/*", "listener.py", "vestibule.py", "intake.py", "gateway.py", "emulation.py",
+        "console/*", "app.py", "cli/*", "simulator/*",
     ],
     "click": ["cli/*"],
-    "cryptography": ["store/sealing.py", "store/keys.py", "simulator/ca.py"],
+    "cryptography": ["store/sealing.py", "store/keys.py", "certificates.py", "simulator/ca.py"],
     "jinja2": ["console/*"],
     "multidict": ["simulator/*"],
     "prometheus_client": ["metrics.py"],
@@ -71,8 +73,9 @@ OWNERS = {
 
 # Decisions: no socket, no clock, no machine.
 PURE = [
+    "audit/chain.py", "audit/export.py", "audit/record.py", "audit/verify.py",
     "gate/*", "tokens/grant.py", "tokens/answer.py", "tokens/schedule.py",
-    "relay/credential.py", "relay/headers.py", "brokers/questrade.py",
+    "relay/credential.py", "relay/echo.py", "relay/headers.py", "brokers/questrade.py",
 ]  # fmt: skip
 IMPURE = {
     "aiohttp",
@@ -92,6 +95,11 @@ IMPURE = {
 TESTED_ELSEWHERE = {
     "store/__init__.py": "tests/store/test_contract.py",  # a protocol: what every store has to do
 }
+
+# A request target is read from its raw bytes, by the gate. What aiohttp makes of it decides nothing, anywhere.
+RAW_TARGET = ("gateway.py", "listener.py", "console/*", "cli/authorize.py")
+DECODED = {"path", "query", "url", "host"}
+DECODED_ANYWHERE = {"match_info", "rel_url", "query_string", "path_qs", "Application", "UrlDispatcher"}
 
 HABITS = {"base", "common", "helper", "helpers", "manager", "misc", "util", "utils"}
 SESSION_SETTINGS = {
@@ -278,6 +286,21 @@ def careless_sessions(package: Path) -> Iterator[str]:
                 yield source.at(call, f"{ast.unparse(call.func)} without allow_redirects=False")
 
 
+def second_readings(package: Path) -> Iterator[str]:
+    """One module reads the raw target; nothing asks aiohttp for its path, its query, or a router for a handler."""
+    for source in read(package):
+        if source.room == "simulator":
+            continue
+        for node in ast.walk(source.tree):
+            if not isinstance(node, ast.Attribute):
+                continue
+            asked = _last_name(node.value).strip("_") == "request"
+            if node.attr in DECODED_ANYWHERE or (asked and node.attr in DECODED):
+                yield source.at(node, f"{ast.unparse(node)} is aiohttp's reading of the target; use gate/target.py")
+            elif asked and node.attr == "raw_path" and not _matches(source.name, RAW_TARGET):
+                yield source.at(node, f"request.raw_path belongs to {', '.join(RAW_TARGET)}")
+
+
 def habit_names(package: Path) -> Iterator[str]:
     for path in sorted([*package.rglob("*"), *(package.parent / "tests").rglob("*.py")]):
         if HABITS & set(path.stem.removeprefix("test_").lower().split("_")):
@@ -323,7 +346,7 @@ def _is_http_call(call: ast.Call) -> bool:
 
 CHECKERS: list[Callable[[Path], Iterator[str]]] = [
     upward_imports, private_imports, cycles, foreign_imports, impure_decisions, untested_files,
-    loose_tasks, built_urls, careless_sessions, habit_names, mocks,
+    loose_tasks, built_urls, careless_sessions, second_readings, habit_names, mocks,
 ]  # fmt: skip
 
 PLANTED: list[tuple[Callable[[Path], Iterator[str]], dict[str, str], str]] = [
@@ -347,6 +370,11 @@ PLANTED: list[tuple[Callable[[Path], Iterator[str]], dict[str, str], str]] = [
     (built_urls, {"relay/a.py": "from yarl import URL\nURL.build(path=a)"}, "URL without encoded=True"),
     (careless_sessions, {"app.py": "aiohttp.ClientSession(trust_env=True)"}, "without trust_env=False"),
     (careless_sessions, {"app.py": "import aiohttp\nsession.get(a)"}, "session.get without allow_redirects=False"),
+    (second_readings, {"relay/a.py": "f(request.path)"}, "a.py:1: request.path is aiohttp's reading"),
+    (second_readings, {"gateway.py": "self._request.query"}, "self._request.query is aiohttp's reading"),
+    (second_readings, {"app.py": "web.Application()"}, "web.Application is aiohttp's reading"),
+    (second_readings, {"relay/a.py": "other.match_info['x']"}, "other.match_info is aiohttp's reading"),
+    (second_readings, {"relay/a.py": "request.raw_path"}, "a.py:1: request.raw_path belongs to gateway.py"),
     (habit_names, {"store/sqlite_utils.py": ""}, "proxy/store/sqlite_utils.py: the concept is missing"),
     (mocks, {"../tests/test_a.py": "from unittest.mock import patch"}, "tests/test_a.py:1"),
 ]

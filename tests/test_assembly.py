@@ -12,6 +12,7 @@ from proxy.clientkeys import ClientKeys
 from proxy.clock import SystemClock
 from proxy.errors import Refusal
 from proxy.gateway import Mount
+from proxy.halts import Halts
 from proxy.relay.upstream import SessionUpstream
 from proxy.secret import Secret
 from proxy.settings import Settings, read
@@ -82,6 +83,11 @@ def keys() -> ClientKeys:
     return ClientKeys(Vault(store, Sealer(b"k" * 32, store.store_id)), SystemClock())
 
 
+@pytest.fixture
+def halts() -> Halts:
+    return Halts(Vault(MemoryStore(), Sealer(b"k" * 32, "id")), SystemClock())
+
+
 def mounts(found: Settings, keepers: dict[str, Keeper]) -> dict[str, Mount]:
     upstream = SessionUpstream()
     return {name: mount_of(found, name, keepers=keepers, upstream=upstream) for name in found.config.mounts}
@@ -135,24 +141,25 @@ def test_a_token_endpoint_knows_its_application(tmp_path: Path) -> None:
     assert "http://proxy.internal:3128" == endpoint.egress
 
 
-async def test_a_policy_knows_clients_by_their_keys(tmp_path: Path, keys: ClientKeys) -> None:
+async def test_a_policy_knows_clients_by_their_keys(tmp_path: Path, keys: ClientKeys, halts: Halts) -> None:
     """A key leads to the rights of its client; a key of nobody that is listed, and no key, to a refusal."""
-    policy = policy_of(await asyncio.to_thread(settings, tmp_path), {}, keys)
+    policy = policy_of(await asyncio.to_thread(settings, tmp_path), {}, keys, halts)
     key, other = await keys.add("bot"), await keys.add("x")
     bound = await keys.add("bot", ["alpaca/user-17"])
 
-    client = policy.keyring.identify_key(key.reveal())
+    assert halts is policy.halts
+    client = policy.keyring.identify_key(key.reveal(), 0.0)
     assert ({"alpaca": frozenset({"account:read"})}, ()) == (client.rights, client.grants)
-    assert ("alpaca/user-17",) == policy.keyring.identify_key(bound.reveal()).grants
+    assert ("alpaca/user-17",) == policy.keyring.identify_key(bound.reveal(), 0.0).grants
     for nobody in (other.reveal(), None):
         with pytest.raises(Refusal):
-            policy.keyring.identify_key(nobody)
+            policy.keyring.identify_key(nobody, 0.0)
 
 
-def test_without_clients_everybody_is_local(tmp_path: Path, keys: ClientKeys) -> None:
+def test_without_clients_everybody_is_local(tmp_path: Path, keys: ClientKeys, halts: Halts) -> None:
     """`clients: none` needs no key."""
     file = tmp_path / "config.yaml"
     file.write_text("version: 1\nclients: none\n")
-    policy = policy_of(read(file, {"HOME": str(tmp_path)}), {}, keys)
+    policy = policy_of(read(file, {"HOME": str(tmp_path)}), {}, keys, halts)
 
-    assert "local" == policy.keyring.identify_key(None).name
+    assert "local" == policy.keyring.identify_key(None, 0.0).name

@@ -182,7 +182,7 @@ async def test_a_bound_key_is_refused_on_mounts_of_other_grants(home: Applicatio
 
 async def test_the_audit_trail_names_the_grant(home: Application, caplog: pytest.LogCaptureFixture) -> None:
     """And the metrics have no label for any member."""
-    caplog.set_level("INFO")
+    caplog.set_level("DEBUG", "audit")
     await home.log_in("alpaca")
     await home.join("ann")
     await home.numbers([home.keys["ann"], await home.key()])

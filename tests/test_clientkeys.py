@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from proxy.clientkeys import ClientKey, ClientKeys
+from proxy.clientkeys import ClientKey, ClientKeys, NoSuchKey
 from proxy.clock import Now
 from proxy.gate.clients import digest, key_fault
-from proxy.store import PAGE, StoreError
+from proxy.store import COMMITS, PAGE, StoreError
 from proxy.store.memory import MemoryStore
 from proxy.store.sealing import Sealer
 from proxy.store.vault import Vault
@@ -166,3 +166,162 @@ async def test_a_key_whose_record_is_damaged_does_not_count(keys: ClientKeys, st
     assert {} == keys.digests
     assert [] == await keys.follow([row, replace(row, name="grant/alpaca")])
     assert {digest(key): "bot"} == keys.digests
+
+
+async def test_a_key_may_have_an_end(keys: ClientKeys, store: MemoryStore) -> None:
+    """It is kept with it and looked up beside it; a key without one has none."""
+    made = await keys.add("bot", expires=1.8e9 + 60)
+    await keys.add("bot")
+
+    assert {made.key.digest: 1.8e9 + 60} == keys.expiries
+    assert {"bot": 1.8e9 + 60} == keys.next_ends()
+    assert (False, True) == (made.key.ended(1.8e9 + 59), made.key.ended(1.8e9 + 60))
+    again = ClientKeys(Vault(store, Sealer(b"k" * 32, store.store_id)), StoppedClock())
+    await again.load()
+    assert (keys.expiries, keys.all()) == (again.expiries, again.all())
+    assert 1 == await keys.remove("bot", number=1)
+    assert {} == keys.expiries
+
+
+class MovedClock:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.wall = 1.8e9
+
+    def now(self) -> Now:
+        return Now(self.wall, self.wall)
+
+
+@pytest.fixture(name="clock")
+def _clock() -> MovedClock:
+    return MovedClock()
+
+
+@pytest.fixture(name="vault")
+def _vault(store: MemoryStore) -> Vault:
+    return Vault(store, Sealer(b"k" * 32, store.store_id))
+
+
+async def test_a_rotation_gives_a_new_key_and_the_old_one_an_end(vault: Vault, clock: MovedClock) -> None:
+    """Both count until the overlap is over; the new one lives as long as the old one was to live."""
+    keys = ClientKeys(vault, clock)
+    old = await keys.add("bot", ["alpaca/ann"], expires=1.8e9 + 900)
+    clock.wall += 600
+
+    made, replaced = await keys.rotate("bot", old.key.number, overlap=200)
+
+    assert (("alpaca/ann",), 1.8e9 + 1500, None) == (made.key.grants, made.key.expires, made.key.replaced)
+    assert (1.8e9 + 800, 1.8e9 + 600, 2) == (replaced.expires, replaced.replaced, replaced.generation)
+    assert {old.key.digest: 1.8e9 + 800, made.key.digest: 1.8e9 + 1500} == keys.expiries
+    assert {old.key.digest, made.key.digest} == set(keys.bindings)
+    assert {"bot": 1.8e9 + 1500} == keys.next_ends()
+    made, replaced = await keys.rotate("bot", made.key.number, overlap=9000, expires=1.8e9 + 99)
+    assert (1.8e9 + 99, 1.8e9 + 1500) == (made.key.expires, replaced.expires)  # no overlap lengthens a life
+
+
+async def test_what_can_be_replaced_is_said(keys: ClientKeys, store: MemoryStore) -> None:
+    """The only key of everybody's, or the one that is named; never one that was replaced before."""
+    with pytest.raises(NoSuchKey, match="'bot' has no key that could be replaced"):
+        await keys.rotate("bot", None, overlap=0)
+    await keys.add("bot", ["alpaca/ann"])
+    with pytest.raises(NoSuchKey, match="no key that could be replaced"):
+        await keys.rotate("bot", None, overlap=0)
+    first = await keys.add("bot")
+    made, _ = await keys.rotate("bot", None, overlap=86400)
+    assert (1, 2) == (first.key.number, made.key.number)
+    second, _ = await keys.rotate("bot", None, overlap=86400)  # of the newest, for a script that lost its answer
+    await keys.add("bot")
+    with pytest.raises(NoSuchKey, match="has several keys; say which to replace: --key 3, 4"):
+        await keys.rotate("bot", None, overlap=0)
+    before = await store.changes()
+    with pytest.raises(NoSuchKey, match="key 1 of 'bot' was replaced before"):
+        await keys.rotate("bot", 1, overlap=0)
+    with pytest.raises(NoSuchKey, match="has no key 9"):
+        await keys.rotate("bot", 9, overlap=0)
+    assert {1, 2, 3, 4} == {key.number for key in keys.all() if not key.grants}
+    assert second.key.digest in keys.digests
+    assert before + 2 == await store.changes()  # one made, and taken back at once
+
+
+async def test_of_two_rotations_at_once_one_is_refused(vault: Vault, clock: MovedClock) -> None:
+    """On two servers that have not heard of each other: one old key never has two successors."""
+    ours, theirs = ClientKeys(vault, clock), ClientKeys(vault, clock)
+    old = await ours.add("bot")
+    await theirs.load()
+    await theirs.rotate("bot", 1, overlap=60)
+
+    with pytest.raises(NoSuchKey, match="was replaced before"):
+        await ours.rotate("bot", old.key.number, overlap=60)
+
+    await ours.load()
+    assert ([1, 2], theirs.digests) == ([key.number for key in ours.all()], ours.digests)
+
+
+async def test_a_rotation_that_fails_leaves_no_new_key(vault: Vault, store: MemoryStore, clock: MovedClock) -> None:
+    """A key that nobody has seen must not count."""
+    keys = ClientKeys(vault, clock)
+    await keys.add("bot")
+    other = ClientKeys(vault, clock)
+    await other.load()
+    await keys.remove("bot")
+    with pytest.raises(NoSuchKey, match="key 1 of 'bot' was removed"):
+        await other.rotate("bot", 1, overlap=0)
+    assert [] == await store.read_all("client/")
+
+
+async def test_replaced_keys_go_a_month_after_their_end(vault: Vault, clock: MovedClock) -> None:
+    """A script that rotates every day does not fill the store; a key that ended by itself stays to be told of."""
+    keys = ClientKeys(vault, clock)
+    await keys.add("other", expires=1.8e9 + 5)
+    await keys.add("bot")
+    for _ in range(40):
+        clock.wall += 86400
+        await keys.rotate("bot", None, overlap=3600)
+    assert (32, 1) == (keys.counts()["bot"][0], keys.counts()["other"][0])
+
+
+async def test_a_key_that_was_replaced_elsewhere_is_removed_all_the_same(vault: Vault, clock: MovedClock) -> None:
+    """Its record has moved on, and we have not heard of it yet."""
+    ours, theirs = ClientKeys(vault, clock), ClientKeys(vault, clock)
+    await theirs.add("bot")
+    await ours.load()
+    await theirs.rotate("bot", 1, overlap=60)
+
+    assert 1 == await ours.remove("bot", number=1)
+    assert 0 == await ours.remove("bot", number=1)
+    await ours.load()
+    assert [2] == [key.number for key in ours.all()]
+
+
+async def test_keys_of_a_client_come_in_pages(keys: ClientKeys) -> None:
+    """By number, and only those that are asked for."""
+    for number in range(7):
+        await keys.add("web", [f"alpaca/user-{number % 2}"])
+    await keys.add("other")
+    with keys.lent("web", "d" * 64):
+        first = keys.some("web", limit=3)
+        rest = keys.some("web", after=first[-1].number, limit=9)
+    assert [3, 5, 0] == [len(first), len(rest), first[0].number]
+    assert sorted(each.number for each in (*first, *rest)) == [each.number for each in (*first, *rest)]
+    assert 4 == len(keys.some("web", grant="alpaca/user-0", limit=9))
+
+
+async def test_many_keys_of_a_client_are_removed_in_a_few_transactions(vault: Vault, store: MemoryStore) -> None:
+    """And what each follower is told of at a time stays bounded."""
+    keys, peer = ClientKeys(vault, StoppedClock()), ClientKeys(vault, StoppedClock())
+    for number in range(2 * COMMITS + 100):
+        await keys.add("web", [f"alpaca/user-{number}"])
+    await keys.add("other")
+    await peer.load()
+    seen = await store.changes()
+
+    assert 2 * COMMITS + 100 == await keys.remove("web")
+
+    looks = 0
+    while seen < await store.changes():
+        changes = await store.changed(seen)
+        assert len(changes.gone) <= COMMITS
+        await peer.follow(changes.rows, changes.gone)
+        seen, looks = changes.number, looks + 1
+    assert ({"other"}, 3) == (set(peer.digests.values()), looks)

@@ -79,7 +79,7 @@ def _sections(page: str) -> dict[str, str]:
 
 CONFIGURATIONS = [
     (page, heading, index)
-    for page in ("logins.md", "clients.md")
+    for page in ("logins.md", "clients.md", "guards.md")
     for heading, text in _sections(page).items()
     for index in range(len(re.findall(r"^```yaml$", text, re.MULTILINE)))
 ]
@@ -93,7 +93,7 @@ def test_every_configuration_on_the_pages_can_be_loaded(page: str, heading: str,
     for name in re.findall(r"client_secret_file: ([\w.]+)", text):
         write_private(tmp_path / name, b"a-secret-of-an-application")
     file = tmp_path / "config.yaml"
-    file.write_text(f"version: 1\nclients: none\n{text}")
+    file.write_text(f"version: 1\n{text}" if "clients:" in text else f"version: 1\nclients: none\n{text}")
 
     settings = read(file, {"HOME": str(tmp_path)})
 
@@ -118,9 +118,11 @@ brokers:
     zzzz: 0
     logins: {a: {zzzz: 0, kind: secret, placement: {zzzz: 0, query: q}}}
     environments: {a: {zzzz: 0, logins: {a: {zzzz: 0}}}}
-    apis: {a: {zzzz: 0, rows: [{zzzz: 0}]}}
+    apis: {a: {zzzz: 0, rows: [{zzzz: 0, order: {zzzz: 0}}]}}
+    orders: {a: {zzzz: 0}}
     dead_token: [{zzzz: 0}]
     rate_limits: {a: {zzzz: 0}}
+    rate_headers: {zzzz: 0}
 """
 MAPPINGS = {
     "brokers.own": "A definition",
@@ -129,8 +131,11 @@ MAPPINGS = {
     "brokers.own.environments.a.logins.a": "The addresses of one login",
     "brokers.own.apis.a": "An API",
     "brokers.own.apis.a.rows.0": "A row",
+    "brokers.own.apis.a.rows.0.order": "What a row has to do with orders",
+    "brokers.own.orders.a": "How an order is written",
     "brokers.own.dead_token.0": "A rule about an answer",
     "brokers.own.rate_limits.a": "A rate",
+    "brokers.own.rate_headers": "The headers that tell of a rate",
 }
 SIMULATOR = "zzzz: 0\nlogin: {zzzz: 0, kind: secret, secret: [a]}\ncalls: []\n"
 

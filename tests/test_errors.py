@@ -51,9 +51,9 @@ def test_what_is_not_known_is_left_out() -> None:
     assert not {"mount", "client", "fix"} & json.loads(render(Refusal("draining", "x"), request_id="r").body).keys()
 
 
-@pytest.mark.parametrize(("seconds", "header"), [(0.0, "1"), (0.2, "1"), (1.4, "1"), (5, "5"), (59.6, "60")])
+@pytest.mark.parametrize(("seconds", "header"), [(0.0, "1"), (0.2, "1"), (1.4, "2"), (5, "5"), (59.6, "60")])
 def test_retry_after_is_a_whole_second_at_least(seconds: float, header: str) -> None:
-    """0 would ask for a storm."""
+    """0 would ask for a storm, and a second too few would be one too many calls."""
     assert header == dict(render(Refusal("paced", "x", retry_after=seconds), request_id="r").headers)["Retry-After"]
 
 

@@ -377,7 +377,7 @@ async def _until(true: Callable[[], bool]) -> None:
 
 async def test_each_call_is_counted_and_recorded_once(caplog: pytest.LogCaptureFixture) -> None:
     """Metrics by template and class, a tally a mount, one audit line; no secret, raw path, query or body in any."""
-    caplog.set_level("INFO")
+    caplog.set_level("DEBUG", "audit")
     async with running(scopes=("read",)) as lab:
         await lab.call("GET", "/lab/v1/accounts?canary=1", "X-Request-Id: first")
         await lab.call("DELETE", "/lab/v1/orders/424242")
@@ -390,7 +390,9 @@ async def test_each_call_is_counted_and_recorded_once(caplog: pytest.LogCaptureF
             ("unknown-client", 401, None, None)] == [
         (line["outcome"], line["status"], line["row"], line["generation"]) for line in lines
     ]  # fmt: skip
-    assert ("first", "bot", "lab", "info") == tuple(lines[0][key] for key in ("request_id", "client", "mount", "level"))
+    assert ("first", "bot", "lab", "debug") == tuple(
+        lines[0][key] for key in ("request_id", "client", "mount", "level")
+    )
     for secret in ("canary", "424242", lab.key, STRANGER, "access-token"):
         assert secret not in caplog.text
     assert (2, 1) == (tally.calls, tally.denied)
@@ -408,7 +410,7 @@ async def test_a_broken_off_answer_is_recorded_as_aborted(caplog: pytest.LogCapt
         await visit.write(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n...")
         visit.writer.close()
 
-    caplog.set_level("INFO")
+    caplog.set_level("DEBUG", "audit")
     async with running() as lab:
         lab.broker.script = [cut]
         assert not (await lab.call("GET", "/lab/v1/accounts")).complete

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.audit.trail import Trail
 from proxy.brokers import builtin
 from proxy.clock import SystemClock
 from proxy.custody import Custody
@@ -102,7 +103,8 @@ async def home(settings: Settings) -> AsyncIterator[Home]:
     sealer = Sealer(b"k" * 32, store.store_id)
     journal = await Journal.open(Path("/state/journal"), sealer, files=MemoryDisk())
     vault = Vault(store, sealer)
-    custody = Custody(store, vault, journal, Provenance(vault, journal))
+    trail = Trail(Path("/state/audit"), vault, journal.install_id, files=MemoryDisk())
+    custody = Custody(store, vault, journal, Provenance(vault, journal), trail)
     desk, seen = Desk(), list[tuple[str, str]]()
     keepers = Keepers(
         settings,

@@ -164,7 +164,7 @@ async def driven(directory: Path) -> AsyncIterator[Drive]:
             await asyncio.to_thread(server.until, "To do: ")
             for simulator in running.simulators.values():
                 # What is registered names a port, and the console takes a free one.
-                simulator.options.callback = f"{drive.console}/callback"  # type: ignore[attr-defined]
+                simulator.options.callback = f"{drive.console}/callback"
             yield drive
         finally:
             if server.code is None:

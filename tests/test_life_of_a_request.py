@@ -91,7 +91,13 @@ async def test_a_stolen_refresh_token_asks_for_a_login(state_dir: Path) -> None:
         assert 200 == (await home.call("GET", "/questrade/v1/accounts")).status
 
 
-@pytest.mark.parametrize(("fault", "placed"), [("api-drop", 0), ("api-drop-before-answer", 1), ("api-truncated", 1)])
+@pytest.mark.parametrize(
+    ("fault", "placed"),
+    [
+        ("api-drop", 0), ("api-close", 0), ("api-drop-before-answer", 1), ("api-close-before-answer", 1),
+        ("api-close-after-head", 1), ("api-truncated", 1), ("api-gateway-502", 1), ("api-gateway-504", 1),
+    ],
+)  # fmt: skip
 async def test_an_order_whose_answer_is_lost_is_outcome_unknown(state_dir: Path, fault: str, placed: int) -> None:
     """Placed or not, it arrives at most once, and nothing asks the client to send it again."""
     async with house(state_dir) as home:

@@ -145,6 +145,29 @@ def test_two_servers_in_one_process_share_nothing() -> None:
     assert CONTENT_TYPE.startswith("text/plain")
 
 
+def test_calls_that_waited_are_counted(metrics: Metrics) -> None:
+    """By grant and by what became of them; and how long they waited."""
+    for grant, outcome in (("questrade", "waited"), ("questrade", "refused"), ("stranger", "dreamt")):
+        metrics.paced(grant, outcome, 0.5)
+    assert {
+        (("grant", "questrade"), ("outcome", "waited")): 1.0,
+        (("grant", "questrade"), ("outcome", "refused")): 1.0,
+        (("grant", "other"), ("outcome", "other")): 1.0,
+    } == _samples(metrics, "bearerd_paced_total")
+    assert 1.0 == _samples(metrics, "bearerd_paced_wait_seconds_sum")[(("grant", "questrade"),)]
+
+
+def test_budgets_are_shown_as_they_are(metrics: Metrics) -> None:
+    """What is left where that is known, and who waits; a budget that is gone leaves no series."""
+    metrics.budgets([("questrade", "market", 7, 2), ("questrade", "account", None, 0), ("stranger", "market", 1, 1)])
+    market = (("category", "market"), ("grant", "questrade"))
+    assert {market: 7.0} == _samples(metrics, "bearerd_rate_remaining")
+    waiting = {market: 2.0, (("category", "account"), ("grant", "questrade")): 0.0}
+    assert waiting == _samples(metrics, "bearerd_rate_waiting")
+    metrics.budgets([])
+    assert {} == _samples(metrics, "bearerd_rate_remaining")
+
+
 def test_a_grant_is_in_one_state(metrics: Metrics) -> None:
     """The state before is gone from the metrics, and so are the members of a state that has none any more."""
     metrics.standing("questrade", "fresh", 100.0, {"fresh": 3, "due": 1})
@@ -171,3 +194,24 @@ def test_the_store_is_up_or_down(metrics: Metrics, up: bool) -> None:
     """1 or 0."""
     metrics.store_up(up)
     assert {(): float(up)} == _samples(metrics, "bearerd_store_up")
+
+
+def test_halts_are_shown_by_mount(metrics: Metrics) -> None:
+    """1 or 0 for each mount that there is; one that has gone leaves no series."""
+    metrics.halted({"questrade": True})
+    assert {(("mount", "questrade"),): 1.0} == _samples(metrics, "bearerd_halted")
+    metrics.halted({"questrade": False})
+    assert {(("mount", "questrade"),): 0.0} == _samples(metrics, "bearerd_halted")
+    metrics.halted({})
+    assert {} == _samples(metrics, "bearerd_halted")
+
+
+def test_the_audit_trail_is_counted(metrics: Metrics) -> None:
+    """Records since the start, told as totals; what waits and whether it fails as they are now."""
+    metrics.audit(5, 0, waiting=120, failing=False)
+    metrics.audit(9, 2, waiting=0, failing=True)
+    text = metrics.render().decode()
+    assert "bearerd_audit_records_total 9.0" in text
+    assert "bearerd_audit_records_lost_total 2.0" in text
+    assert "bearerd_audit_waiting_bytes 0.0" in text
+    assert "bearerd_audit_failing 1.0" in text

@@ -15,10 +15,12 @@ MOUNT_FIELDS = {
     "name", "title", "scopes", "url", "root_url", "calls", "denied", "last_call", "grant", "broker", "environment",
     "state", "usable", "reason", "fix", "since", "generation", "api_host", "access_expires", "next_renewal",
     "refreshed", "dies", "login", "login_kind", "login_here", "granted", "missing", "ends", "warning", "members",
+    "rates",
 }  # fmt: skip
 STATUS_FIELDS = {
     "schema", "version", "pid", "url", "urls", "console", "started", "now", "store", "config", "config_changed",
-    "open_to_all", "draining", "ready", "warnings", "mounts", "clients",
+    "open_to_all", "draining", "ready", "warnings", "halts", "mounts", "clients",
+    "audit",
 }  # fmt: skip
 
 
@@ -53,10 +55,13 @@ async def test_status_tells_how_everything_stands(state_dir: Path) -> None:
             mount[name] for name in ("broker", "environment", "state", "usable", "generation", "calls", "denied")
         )
         assert mount["refreshed"] < mount["last_call"] < mount["next_renewal"] < mount["access_expires"] < mount["dies"]
+        assert mount["refreshed"] < client["last_use"] <= mount["last_call"]
         assert {
             "name": "bot",
             "keys": 1,
             "bound": 0,
+            "next_end": None,
+            "last_use": client["last_use"],
             "in_config": True,
             "rights": {"questrade": ["read_acc", "read_md", "trade"]},
         } == client

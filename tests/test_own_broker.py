@@ -82,7 +82,7 @@ def test_the_command_line_knows_the_example(tmp_path: Path) -> None:
     )
 
     assert "is good: 2 mounts" in checked.stderr
-    assert "POST    /trader/v1/accounts/{account}/orders          changes something" in listed.stdout
+    assert "POST    /trader/v1/accounts/{account}/orders          places an order" in listed.stdout
     assert asked.stdout.startswith("DENIED  needs scope trade; mount schwab has account.read")
 
 
@@ -238,3 +238,27 @@ async def test_a_token_answer_cannot_move_the_api(tmp_path: Path) -> None:
         await house.log_in("schwab")
 
         assert 200 == (await house.call("GET", "/schwab/trader/v1/accounts")).status
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({}, 201),
+        ({"quantity": 3}, 403),
+        ({"instrument": {"symbol": "TSLA", "assetType": "EQUITY"}}, 403),
+        ({"instrument": {"symbol": "AAPL  270115C00200000", "assetType": "OPTION"}}, 403),
+        ({"instrument": {"Symbol": "TSLA"}}, 403),
+    ],
+    ids=["inside", "too many", "another symbol", "its option", "another spelling"],
+)
+async def test_its_orders_can_be_guarded(changes: dict[str, object], status: int, tmp_path: Path) -> None:
+    """By what its definition says of them: here the symbol is a member of a member of a part."""
+    config = described(EXAMPLE)
+    config["mounts"]["schwab"]["guards"] = {"symbols": ["AAPL"], "max_quantity": 2, "max_notional": 200}
+    leg = {"instruction": "BUY", "quantity": 2, "instrument": {"symbol": "AAPL", "assetType": "EQUITY"}} | changes
+    order = {"orderType": "LIMIT", "price": "100", "orderStrategyType": "SINGLE", "orderLegCollection": [leg]}
+    async with own_house(tmp_path, config, EXAMPLE_SIMULATOR.read_text(), TRADING) as home:
+        await home.log_in("schwab")
+        body = json.dumps(order).encode()
+        assert status == (await home.call("POST", ORDERS, "Content-Type: application/json", body=body)).status
+        assert (status == 201) == home.seen("orders")

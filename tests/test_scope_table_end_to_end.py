@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from proxy.gate.rows import Row
+from tests import tricks
 from tests.brokers import near
 from tests.callers import Wire, ask
 from tests.product import Reply, demo, state
@@ -183,13 +184,16 @@ async def test_orders_are_refused_to_a_client_without_the_scope(at: dict[str, An
 
 
 def tricked(rows: Iterable[Row], mount: str) -> list[tuple[str, str]]:
-    """Every trick at every place of every row's path, as method and raw target."""
-    return [
+    """Tricks at places of every row's path, each fifth of all that there are, as method and raw target."""
+    every = [
         (row.method, mount + raw if raw.startswith("/") else raw)
         for row in rows
-        for trick in near.TRICKS
-        for raw in TABLE.tricked(row, trick)
+        for trick in tricks.read("paths")
+        for place in trick.places(TABLE.path(row))
+        for raw in (trick.at(TABLE.path(row), place),)
+        if "\n" not in raw  # it would be a request of two lines
     ]
+    return every[::5]
 
 
 def same_call(method: str, target: str, mount: str) -> str | None:
@@ -210,4 +214,4 @@ async def test_no_trick_makes_the_broker_see_another_call(at: dict[str, Any], mo
     answers = await send_all(url, at["trader_key"], calls)
     through = [same_call(method, target, mount) for method, target, _ in taken(calls, answers)]
     assert None not in through
-    assert Counter(map(str, through)) == await reached(at) - before
+    assert Counter(str(call).partition("?")[0] for call in through) == await reached(at) - before

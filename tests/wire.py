@@ -200,8 +200,8 @@ class ScriptedBroker:
     def port(self) -> int:
         return int(self._server.sockets[0].getsockname()[1])
 
-    async def start(self, port: int = 0) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, ssl=self._tls)
+    async def start(self, port: int = 0, *, host: str = "127.0.0.1") -> None:
+        self._server = await asyncio.start_server(self._serve, host, port, ssl=self._tls)
 
     async def stop(self) -> None:
         self._server.close()

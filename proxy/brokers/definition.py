@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from proxy.brokers.origin import HostPattern, Origin
+from proxy.gate.orderrule import OrderForm
 from proxy.gate.scopes import ScopeTable
 
 MAIN = "main"  # the API, and the login, of a broker that has one only
@@ -95,6 +96,33 @@ class Endpoints:
     authorize_fields: tuple[tuple[str, str], ...] = ()
 
 
+PERIODS = ("per_second", "per_minute", "per_hour")
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How many calls of a category the broker allows; None where it does not say."""
+
+    per_second: float | None = None
+    per_minute: float | None = None
+    per_hour: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RateHeaders:
+    """The headers of an answer, in lower case, that tell of its category: how many calls there are, are left, and were
+    made, and when that begins anew.
+
+    `tells_of`: which of the limits, one of `PERIODS`, they tell of; None: the one over the longest time.
+    """
+
+    limit: str | None = None
+    remaining: str | None = None
+    used: str | None = None
+    reset: str | None = None
+    tells_of: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Environment:
     """One set of a broker's hosts. All times are in seconds.
@@ -105,6 +133,7 @@ class Environment:
     `private_hosts` are names that may lead to private addresses; an address that is written out needs no such leave.
     `min_life`, `renew_cooldown` and `max_rotations_per_day` (0: no limit) bound how often a token is renewed, and
     `token_concurrency` how many token requests may be out at a time.
+    `rate_limits` are those of the broker's categories that differ here; without `paced` none is counted at all.
     """
 
     name: str
@@ -118,6 +147,8 @@ class Environment:
     max_rotations_per_day: int = 200
     token_concurrency: int = 8
     private_hosts: frozenset[str] = frozenset()
+    rate_limits: Mapping[str, Rate] = field(default_factory=dict)
+    paced: bool = True
 
     def endpoints(self, login: Login) -> Endpoints:
         """Where `login` asks for its tokens; `LookupError` if this environment does not have it."""
@@ -175,15 +206,6 @@ def _member(found: object, key: str) -> object:
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
-    """How many calls of a category the broker allows; None where it does not say."""
-
-    per_second: float | None = None
-    per_minute: float | None = None
-    per_hour: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Api:
     """One of a broker's APIs: a host of its own, and the calls that it takes."""
 
@@ -210,7 +232,8 @@ class Broker:
     - `emulated_token_path`: where a client that refreshes by itself asks us, below the mount;
     - `partner_oauth`: the rows by which a partner handles the OAuth of its own users: `client`, `token`, `authorize`,
       `revoke` → a row's id;
-    - `add_headers`: request headers that pass besides the usual ones, in lower case.
+    - `add_headers`: request headers that pass besides the usual ones, in lower case;
+    - `orders`: the ways in which its orders are written; `account_params`: the captures that are an account.
     """
 
     name: str
@@ -228,10 +251,13 @@ class Broker:
     header_missing: tuple[AnswerRule, ...] = ()
     refusal_proves_nonexecution: bool = False
     rate_limits: Mapping[str, Rate] = field(default_factory=dict)
+    rate_headers: RateHeaders | None = None
     emulated_token_path: str | None = None
     partner_oauth: Mapping[str, str] = field(default_factory=dict)
     add_headers: tuple[str, ...] = ()
     user_agent: str | None = None
+    orders: Mapping[str, OrderForm] = field(default_factory=dict)
+    account_params: tuple[str, ...] = ()
 
     def api(self, name: str | None = None) -> Api:
         """The API of that name, without one the default. `LookupError` if there is none."""

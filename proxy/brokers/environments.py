@@ -2,19 +2,20 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from proxy.brokers.definition import Endpoints, Environment, Login
+from proxy.brokers.definition import Endpoints, Environment, Login, Rate
 from proxy.brokers.logins import ENDPOINTS, NEEDED, matching, meant_for, read_endpoints
 from proxy.brokers.origin import HostPattern, Origin, read_api_server
+from proxy.brokers.rates import read_own_rates
 from proxy.brokers.section import Section
 from proxy.config.problem import did_you_mean
 
 _ENVIRONMENT = (
     *ENDPOINTS, "logins", "api_server", "api_servers", "api_hosts", "ca_file", "private_hosts", "min_life",
-    "renew_cooldown", "max_rotations_per_day", "token_concurrency",
+    "renew_cooldown", "max_rotations_per_day", "token_concurrency", "rate_limits",
 )  # fmt: skip
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 _SLASHES = 2  # of https://
@@ -23,7 +24,7 @@ _FILE = re.compile(r"(?:~/|(?!~))[^\0]+")
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What an environment is read against: the broker's APIs and logins, and whether token answers name the API.
+    """What an environment is read against: the broker's APIs, logins and rates, and whether token answers name the API.
 
     `base` is where a relative `ca_file` starts.
     """
@@ -32,6 +33,7 @@ class Frame:
     logins: Mapping[str, Login]
     api_server_in_answer: bool
     base: Path
+    rates: Mapping[str, Rate] = field(default_factory=dict)
 
 
 def read_environments(
@@ -48,11 +50,15 @@ def _environment(section: Section, name: str, frame: Frame, known: Environment |
     section.known(_ENVIRONMENT)
     times = {key: section.number(key) for key in ("min_life", "renew_cooldown")}
     ca_file = matching(section, "ca_file", _FILE, "a path, absolute, from `~/`, or from this file's directory")
-    given: dict[str, Any] = times | {
-        "max_rotations_per_day": section.whole("max_rotations_per_day"),
-        "token_concurrency": _token_concurrency(section),
-        "ca_file": None if ca_file is None else str(frame.base / Path(ca_file).expanduser()),
-    }
+    given: dict[str, Any] = (
+        times
+        | read_own_rates(section, frame.rates)
+        | {
+            "max_rotations_per_day": section.whole("max_rotations_per_day"),
+            "token_concurrency": _token_concurrency(section),
+            "ca_file": None if ca_file is None else str(frame.base / Path(ca_file).expanduser()),
+        }
+    )
     given = {key: value for key, value in given.items() if value is not None}
     before = known or Environment(name)
     servers = {**before.api_servers, **_api_servers(section, frame)}

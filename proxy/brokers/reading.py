@@ -9,18 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from proxy.brokers.definition import AnswerRule, Api, Broker, Environment, Login, Rate
+from proxy.brokers.definition import AnswerRule, Api, Broker, Environment, Login
 from proxy.brokers.environments import Frame, read_environments
 from proxy.brokers.logins import matching, read_logins
+from proxy.brokers.ordering import read_forms
+from proxy.brokers.rates import read_rate_headers, read_rates
 from proxy.brokers.section import Section
 from proxy.brokers.tables import Vocabulary, api_names, check_own_endpoints, extend_apis, read_apis
 
 _ANSWERS = ("dead_token", "misconfigured", "try_later", "token_refused", "header_missing")
 _FLAGS = ("api_server_in_answer", "kills_old_token", "refusal_proves_nonexecution")
-_EXTENSION = ("environments", "scopes", "params", "rows", "apis")
+_EXTENSION = ("environments", "scopes", "params", "rows", "apis", "orders")
 _DEFINITION = (
-    "title", "logins", *_EXTENSION, *_FLAGS, *_ANSWERS, "rate_limits", "emulated_token_path", "partner_oauth",
-    "add_headers", "user_agent",
+    "title", "logins", *_EXTENSION, *_FLAGS, *_ANSWERS, "rate_limits", "rate_headers",
+    "emulated_token_path", "partner_oauth", "add_headers", "user_agent", "account_params",
 )  # fmt: skip
 _PARTNER_CALLS = ("client", "token", "authorize", "revoke")
 
@@ -48,19 +50,23 @@ def read_broker(section: Section, name: str, base: Path) -> Broker | None:
     scopes, names = section.text_map("scopes"), api_names(section)
     fields: dict[str, Any] = {key: section.flag(key) or False for key in _FLAGS} | {
         "logins": read_logins(section, names, scopes),
-        "rate_limits": {key: _rate(part) for key, part in section.named("rate_limits")},
+        "rate_limits": read_rates(section),
+        "rate_headers": read_rate_headers(section),
         "emulated_token_path": matching(section, "emulated_token_path", _PATH, "a path such as /oauth2/token"),
         "partner_oauth": section.text_map("partner_oauth"),
         "add_headers": _headers(section),
+        "orders": read_forms(section),
+        "account_params": section.texts("account_params"),
         "user_agent": matching(section, "user_agent", _USER_AGENT, "1 to 256 printable ASCII characters"),
     }  # fmt: skip
     _check_headers(section, fields["add_headers"], fields["logins"])
     fields |= {key: tuple(_rule(part) for part in section.listed(key)) for key in _ANSWERS}
     if any(login.kind in ("refresh-token", "code") for login in fields["logins"].values()):
         section.needs("dead_token")
-    frame = Frame(names, fields["logins"], fields["api_server_in_answer"], base)
+    frame = Frame(names, fields["logins"], fields["api_server_in_answer"], base, fields["rate_limits"])
     environments = read_environments(section, frame)
-    apis = read_apis(section, Vocabulary(scopes, fields["rate_limits"]))
+    words = Vocabulary(scopes, fields["rate_limits"], fields["orders"], fields["account_params"])
+    apis = read_apis(section, words)
     if apis is None or len(section.problems) > before:
         return None
     broker = Broker(name, section.text("title") or name, scopes, environments, apis, **fields)
@@ -70,7 +76,8 @@ def read_broker(section: Section, name: str, base: Path) -> Broker | None:
 
 
 def extend(section: Section, broker: Broker, base: Path) -> Broker:
-    """A built-in broker with what the user adds to it: environments, rows, and the scopes and types that those need.
+    """A built-in broker with what the user adds to it: environments, rows, and the scopes, types and orders that those
+    need.
 
     An environment that exists keeps what the user does not name; `api_hosts` are added to its own.
     """
@@ -79,13 +86,14 @@ def extend(section: Section, broker: Broker, base: Path) -> Broker:
         if key in section.data and key not in _EXTENSION:
             section.fault(key, "is fixed for a built-in broker", "define a broker under a name of its own", at_key=True)
     _check_names(section)
-    frame = Frame(tuple(broker.apis), broker.logins, broker.api_server_in_answer, base)
+    frame = Frame(tuple(broker.apis), broker.logins, broker.api_server_in_answer, base, broker.rate_limits)
     environments: Mapping[str, Environment] = read_environments(section, frame, broker.environments)
     scopes = {**broker.scopes, **section.text_map("scopes")}
-    found = extend_apis(section, Vocabulary(scopes, broker.rate_limits), broker.apis)
+    orders = {**read_forms(section), **broker.orders}
+    found = extend_apis(section, Vocabulary(scopes, broker.rate_limits, orders, broker.account_params), broker.apis)
     apis: Mapping[str, Api] = found or broker.apis
     check_own_endpoints(section, apis, environments, broker.emulated_token_path)
-    return replace(broker, scopes=scopes, environments=environments, apis=apis)
+    return replace(broker, scopes=scopes, environments=environments, apis=apis, orders=orders)
 
 
 def _check_names(section: Section) -> None:
@@ -104,11 +112,6 @@ def _check_partner(section: Section, broker: Broker) -> None:
     for call, row in broker.partner_oauth.items():
         if row not in rows:
             part.fault(call, f"there is no row '{row}'", "name the row by its id")
-
-
-def _rate(section: Section) -> Rate:
-    section.known(("per_second", "per_minute", "per_hour"))
-    return Rate(section.number("per_second"), section.number("per_minute"), section.number("per_hour"))
 
 
 def _headers(section: Section) -> tuple[str, ...]:

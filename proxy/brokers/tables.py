@@ -1,29 +1,38 @@
 """The `params:`, `rows:` and `apis:` of a definition → one scope table for each API."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from proxy.brokers.definition import MAIN, Api, Environment, Rate
 from proxy.brokers.logins import URL
+from proxy.brokers.ordering import read_order
 from proxy.brokers.section import Section
 from proxy.config.problem import did_you_mean
 from proxy.gate import patterns
+from proxy.gate.orderrule import OrderForm
 from proxy.gate.rows import METHODS
 from proxy.gate.scopes import Row, ScopeTable, TableError, alike, as_sent, disguised
 
 _FLAGS = ("mutating", "streaming", "inferred", "deny", "websocket")
-_LISTS = ("query", "query_without", "body_without", "fills")
-_ROW = ("id", "method", "path", "scope", *_FLAGS, *_LISTS, "rate", "when_query", "enum", "max_body", "sent_prefix")
+_LISTS = ("query", "query_without", "body_without", "fills", "accounts")
+_ROW = (
+    "id", "method", "path", "scope", *_FLAGS, *_LISTS, "rate", "when_query", "enum", "max_body", "sent_prefix", "order",
+)  # fmt: skip
 _PREFIX = 2  # what is cut off, what is put there
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The names that rows may use: scopes with their descriptions, and rate categories."""
+    """The names that rows may use: scopes with their descriptions, rate categories, ways of writing orders.
+
+    `account_params` are the captures that are an account.
+    """
 
     scopes: Mapping[str, str]
     rates: Mapping[str, Rate]
+    orders: Mapping[str, OrderForm] = field(default_factory=dict)
+    account_params: tuple[str, ...] = ()
 
 
 def api_names(section: Section) -> tuple[str, ...]:
@@ -130,7 +139,16 @@ def _disguised(built_in: ScopeTable, added: Sequence[Row], types: Mapping[str, s
 
 
 def _rules(row: Row) -> tuple[object, ...]:
-    guards = (row.when_query, row.enum, row.query_without, row.body_without, row.fills)
+    guards = (
+        row.when_query,
+        row.enum,
+        row.query_without,
+        row.body_without,
+        row.fills,
+        row.order,
+        row.no_order,
+        row.accounts,
+    )
     return row.scope, row.deny, row.mutating, row.streaming, row.websocket, *guards
 
 
@@ -153,10 +171,12 @@ def _row(section: Section, words: Vocabulary) -> Row | None:
         "enum": tuple((name, enums.texts(name)) for name in enums.data),
         "sent_prefix": _sent_prefix(section),
     }
+    fields["order"], fields["no_order"] = read_order(section, words.orders)
     if not all(fields[key] for key in ("id", "method", "path")) or not (fields["scope"] or fields["deny"]):
         return None
     try:
-        return Row(**fields)
+        row = Row(**fields)
+        return replace(row, account_captures=tuple(name for name in row.captures if name in words.account_params))
     except TableError as error:
         section.fault(None, str(error))
         return None

@@ -22,6 +22,8 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "status": ("status", "status", "Mounts, tokens, clients, and what to do next."),
     "scopes": ("scopes", "scopes", "What a mount's scopes allow, and why a call is refused."),
     "clients": ("clients", "clients", "Make, list and remove client keys."),
+    "halt": ("halt", "halt", "Stop trading at once: everywhere, on one mount, in one scope, or for one client."),
+    "resume": ("halt", "resume", "Lift a halt."),
     "adopt": ("adopt", "adopt", "Let a quarantined or refused token be tried, once."),
     "revoke": ("login", "revoke", "Give an authorization up, at the broker and here."),
     "oauth": ("oauth", "oauth", "OAuth applications of a broker partner's users: tokens for their accounts."),
@@ -31,6 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "reload": ("config", "reload", "Make a running server read its configuration again."),
     "healthcheck": ("health", "healthcheck", "Exit 0 if the server answers: for containers."),
     "wait": ("health", "wait", "Wait until the server is ready."),
+    "audit": ("audit", "audit", "Who did what: calls, orders and operators' acts; look, verify, export."),
     "store": ("store", "store", "How the store stands, its tables, backups, and moving it elsewhere."),
     "rekey": ("rekey", "rekey", "Seal the store with a new master key."),
     "simulate": ("simulate", "simulate", "Brokers to practise against, offline."),
@@ -45,8 +48,9 @@ First steps:  bearerd init  →  bearerd login questrade  →  bearerd serve    
 
 Run:      serve · run -- CMD (a program with its SDKs pointed here) · env (print what it needs)
 Accounts: login · status (brokers, tokens, clients; what to do next) · adopt · revoke · oauth
-Access:   scopes check|list · clients add|list|remove
-Operate:  config check|show|schema · store status|migrate|copy|backup|restore · reload · healthcheck · wait · rekey
+Access:   halt · resume (stop trading, and go on) · scopes check|list · clients add|list|remove
+Operate:  config check|show|schema · store status|migrate|copy|backup|restore · audit tail|search|verify|export
+          reload · healthcheck · wait · rekey
 Try out:  simulate · demo
 
 Options:  -c, --config FILE [BEARERD_CONFIG]  --json  -q  -v  --color WHEN  --version  -h

@@ -2,12 +2,16 @@
 
 import asyncio
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from proxy.cli.exits import Exit
 from proxy.cli.invocation import Command, Group, current
+from proxy.clock import SystemClock
+
+if TYPE_CHECKING:
+    from proxy.config import Config
 
 
 @click.group(cls=Group)
@@ -35,6 +39,7 @@ def check() -> None:
 
     try:
         settings = invocation.settings()
+        check_certificates(settings.config)
     except ConfigInvalid as invalid:
         if not invocation.as_json:
             raise
@@ -44,6 +49,18 @@ def check() -> None:
         invocation.data({"ok": True, "file": settings.config.name, "problems": []})
     else:
         invocation.say(f"{settings.config.name} is good: {_count(len(settings.config.mounts), 'mount')}.")
+
+
+def check_certificates(config: "Config") -> None:
+    """Raise `ConfigInvalid` if a file of `tls` cannot be used."""
+    if not config.tls.on:
+        return
+    from proxy.certificates import Unfit, load
+
+    try:
+        load(config.tls, SystemClock().now().wall, expired=False)
+    except Unfit as unfit:
+        raise config.invalid(config.problem(("tls", unfit.key), unfit.message, unfit.fix)) from None
 
 
 def _count(number: int, what: str) -> str:

@@ -24,24 +24,30 @@ PORT = 8080
 @click.option(
     "--expires-in", type=click.IntRange(1, 86400), help="Life of access tokens, in seconds. Default: as live."
 )
-def demo(port: int | None, expires_in: int | None, *, keep: bool) -> None:
+@click.option("--tls", is_flag=True, help="Serve clients over TLS; they trust the file that is shown as ca_file.")
+@click.option("--rate-limits", is_flag=True, help="Enforce the brokers' rate limits, and pace calls by them.")
+def demo(port: int | None, expires_in: int | None, *, keep: bool, tls: bool, rate_limits: bool) -> None:
     """The whole product, offline: simulated brokers, and bearerd in front of them, logged in.
 
     With --json one line on stdout says where everything is, once everything is ready. Runs until SIGTERM or Ctrl-C.
     """
-    asyncio.run(_run(current(), port, expires_in, keep=keep))
+    asyncio.run(_run(current(), port, expires_in, keep=keep, tls=tls, rate_limits=rate_limits))
 
 
-async def _run(invocation: Invocation, port: int | None, expires_in: int | None, *, keep: bool) -> None:
+async def _run(
+    invocation: Invocation, port: int | None, expires_in: int | None, *, keep: bool, tls: bool, rate_limits: bool
+) -> None:
     stopping = asyncio.Event()
     stop_on_signals(stopping)
     async with asyncio.TaskGroup() as group:
-        work = group.create_task(_work(invocation, port, expires_in, keep=keep))
+        work = group.create_task(_work(invocation, port, expires_in, keep=keep, tls=tls, rate_limits=rate_limits))
         await stopping.wait()
         work.cancel()
 
 
-async def _work(invocation: Invocation, port: int | None, expires_in: int | None, *, keep: bool) -> None:
+async def _work(
+    invocation: Invocation, port: int | None, expires_in: int | None, *, keep: bool, tls: bool, rate_limits: bool
+) -> None:
     """Build everything up, print where it is, hold bearerd up; when cancelled, put everything away."""
     from proxy.simulator import serve
 
@@ -54,10 +60,11 @@ async def _work(invocation: Invocation, port: int | None, expires_in: int | None
         ports, held = reserve_near(needed, PORT) if port is None else reserve(needed, port)
         stack.callback(held.close)
         # The console's own callback is the one that is registered with the brokers.
-        options = serve.knobs(expires_in=expires_in, callback=f"http://{HOST}:{ports[1]}/callback")
+        callback = f"http://{HOST}:{ports[1]}/callback"
+        options = serve.knobs(expires_in=expires_in, callback=callback, enforce_rate_limits=rate_limits or None)
         running = await serve.start([*options], directory=directory / "ca", options=options)
         stack.push_async_callback(running.stop)
-        plan = await asyncio.to_thread(Plan.make, directory, ports, running)
+        plan = await asyncio.to_thread(Plan.make, directory, ports, running, tls=tls)
         child = Child(["serve", "-q", "-c", str(plan.config)], plan.environ, invocation.say)
         stack.push_async_callback(child.stop)
         await child.start()

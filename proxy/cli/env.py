@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from proxy.cli.exits import Exit, Stop
 from proxy.cli.invocation import Command, Invocation, ask_hidden, current, interactive
 
 if TYPE_CHECKING:
-    from proxy.config import Config
+    from proxy.config import Config, Tcp
     from proxy.settings import Settings
 
 KEY = "BEARERD_KEY"
@@ -114,8 +114,21 @@ def places(invocation: Invocation, config: "Config") -> tuple[str, dict[str, str
         return here(status["url"]), {
             mount["name"]: here(mount["root_url"]) for mount in status["mounts"] if mount["root_url"] is not None
         }
-    roots = {name: here(f"http://{Tcp(first.host, port)}") for name, port in ports.items()}
-    return here(f"http://{first}"), roots
+    written = _writer(config)
+    return written(first), {name: written(Tcp(first.host, port)) for name, port in ports.items()}
+
+
+def _writer(config: "Config") -> "Callable[[Tcp], str]":
+    """How clients write an address: with TLS under a name that the certificate is for. Raises `Stop`."""
+    if config.tls.certificate_file is None:
+        return lambda address: here(f"http://{address}")
+    from proxy.certificates import Unfit, hosts_of, place
+
+    try:
+        hosts = hosts_of(config.tls.certificate_file)
+    except Unfit as unfit:
+        raise Stop(str(unfit), Exit.CONFIG) from None
+    return lambda address: f"https://{place(address, hosts)}"
 
 
 def here(url: str) -> str:

@@ -75,7 +75,7 @@ _KNOWN: Mapping[str, tuple[Exit, str | None]] = {
     "proxy.store.StoreLocked": (Exit.STORE, None),
     "proxy.store.WrongKey": (Exit.STORE, "`bearerd config show --origin` says where the key is looked for"),
     "proxy.tokens.journal.JournalError": (Exit.FAILURE, None),
-    "proxy.tokens.keeper.LoginFailed": (Exit.FAILURE, None),
+    "proxy.tokens.errands.LoginFailed": (Exit.FAILURE, None),
 }
 # What a running server says went wrong (`admin.CommandFailed.kind`), where that is more than a failure.
 _OF_SERVER = {"config": Exit.CONFIG}

@@ -67,12 +67,13 @@ def _wait(config: "Config", seconds: float, *, ready: bool) -> str:
 def probe(config: "Config", path: str) -> str | None:
     """The first word of what the console answers at `path`; None if nobody does. Blocks.
 
-    Where the console is off, or its port is known to the server only, the admin socket is asked.
+    Where the console is off, speaks TLS, or its port is known to the server only, the admin socket is asked.
     """
     from proxy.config import Tcp
 
     address = next((each for each in config.console if isinstance(each, Tcp) and each.port), None)
-    if address is None:
+    # Where the console speaks TLS, its certificate need not be for the name by which this machine calls itself.
+    if address is None or (config.tls.on and not address.loopback):
         return asyncio.run(_ask(config))
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
     connection = http.client.HTTPConnection(host, address.port, timeout=PROBE)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from proxy.app import App
+from proxy.certificates import Unfit, hosts_of
 from proxy.cli.invocation import Invocation, ask_hidden
 from proxy.config import Tcp
 from proxy.console.server import place_of as console_place
@@ -38,8 +39,18 @@ class Offline(App):
         """Where the console will be when a server runs; None if nobody can know."""
         for address in self.settings.config.console:
             if isinstance(address, Tcp) and address.port:
-                return console_place(address)
+                return console_place(address, self._console_hosts(address))
         return None
+
+    def _console_hosts(self, address: Tcp) -> tuple[str, ...] | None:
+        """What the certificate of a console there will be for; None if it will have none."""
+        file = self.settings.config.tls.certificate_file
+        if file is None or address.loopback:
+            return None
+        try:
+            return hosts_of(file)
+        except Unfit:
+            return ()
 
 
 async def carry_out(

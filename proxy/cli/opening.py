@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import ssl
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ async def set_up(plan: Plan, running: "Running", pid: int) -> dict[str, Any]:
 
 
 def _addresses(plan: Plan, name: str) -> dict[str, str]:
-    root = {"root_url": f"http://{HOST}:{plan.roots[name]}"} if name in plan.roots else {}
+    root = {"root_url": plan.at(plan.roots[name])} if name in plan.roots else {}
     return {"url": f"{plan.url}/{name}", **root}
 
 
@@ -99,19 +100,25 @@ Simulated brokers, and bearerd in front of them. Nothing leaves this machine.
 
 def _first(report: dict[str, Any], mount: str, path: str) -> str:
     """The command and its answer. Blocks."""
-    status, body = _get(report["url"], f"/{mount}{path}", report["client_key"])
+    status, body = _get(report, f"/{mount}{path}")
     if status != http.client.OK:
         raise Stop(f"the first call to /{mount} was answered with {status}: {body}")
     accept = "-H 'Accept: application/json' " if mount == "tradier" else ""
-    command = f'$ curl {accept}-H "Authorization: Bearer {report["client_key"]}" {report["url"]}/{mount}{path}'
+    trust = f"--cacert {report['ca_file']} " if report["url"].startswith("https:") else ""
+    command = f'$ curl {trust}{accept}-H "Authorization: Bearer {report["client_key"]}" {report["url"]}/{mount}{path}'
     return f"{command}\n{json.dumps(json.loads(body), indent=2)}\n\n"
 
 
-def _get(url: str, path: str, key: str) -> tuple[int, str]:
+def _get(report: dict[str, Any], path: str) -> tuple[int, str]:
     """One call as any program would make it. Blocks."""
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+    scheme, _, place = report["url"].partition("://")
+    if scheme == "https":
+        context = ssl.create_default_context(cafile=report["ca_file"])
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(place, timeout=30, context=context)
+    else:
+        connection = http.client.HTTPConnection(place, timeout=30)
     try:
-        headers = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
+        headers = {"Authorization": f"Bearer {report['client_key']}", "Accept": "application/json"}
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.read().decode()

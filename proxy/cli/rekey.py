@@ -35,9 +35,11 @@ def rekey(spec: str | None) -> None:
 
 
 async def _rekey(invocation: Invocation, config: "Config", spec: str | None) -> None:
+    from proxy.audit.acts import Acts
     from proxy.custody import Custody
     from proxy.store import StoreLocked
     from proxy.store.rekey import rekey as seal_again
+    from proxy.store.vault import Vault
 
     source = invocation.source(config)
 
@@ -52,6 +54,15 @@ async def _rekey(invocation: Invocation, config: "Config", spec: str | None) -> 
         fix = f"stop it (kill {locked.holder_pid}), then repeat the command" if locked.holder_pid else None
         raise Stop(f"the store is in use by {who}", Exit.STORE, fix) from None
     try:
-        await seal_again(custody.store, fresh(config.key), fresh(spec or config.key), custody.journal)
+        acts = Acts(custody.trail)
+        await acts.record("rekey", outcome="begun")
+        custody.trail.note_end_in(None)  # under the old key nothing may be written from here on
+        try:
+            sealer = await seal_again(custody.store, fresh(config.key), fresh(spec or config.key), custody.journal)
+        except Exception:
+            await acts.record("rekey", outcome="failed")
+            raise
+        custody.trail.note_end_in(Vault(custody.store, sealer))
+        await acts.record("rekey", key_id=sealer.key_id)
     finally:
         await custody.close()

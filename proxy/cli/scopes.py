@@ -1,7 +1,6 @@
 """`bearerd scopes`: what may pass, and why something may not. It decides with the functions that the server uses."""
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +14,14 @@ if TYPE_CHECKING:
     from proxy.config import Config
     from proxy.gate.clients import Client
     from proxy.gate.rows import Row
+    from proxy.gate.scopes import Match
+    from proxy.gate.target import Target
     from proxy.settings import Settings
 
 
 NO_SCOPE = "no scope opens it: the broker documents none for it"
+# What calls of each kind do, which decides what a halt and the guards leave open.
+_ORDERS = {"place": "places an order", "change": "changes an order", "lower": "lowers a risk"}
 
 
 @click.group(cls=Group)
@@ -57,7 +60,8 @@ def list_(mount: str, client: str | None) -> None:
 
 def _listed(row: "Row") -> tuple[str, ...]:
     notes = [f"{name}={value}" for name, value in row.when_query]
-    notes += ["changes something"] * row.mutating + ["stream"] * row.streaming + ["WebSocket"] * row.websocket
+    changes = _ORDERS[row.order.kind] if row.order else "changes something"
+    notes += [changes] * row.mutating + ["stream"] * row.streaming + ["WebSocket"] * row.websocket
     notes += [f"sent as {row.sent_prefix[1]}/…"] if row.sent_prefix else []
     notes += [f"{name} is filled in here" for name in row.fills]
     return " ", row.method, row.path, ", ".join(notes)
@@ -72,6 +76,7 @@ def _row_data(row: "Row", *, allowed: bool) -> dict[str, Any]:
         "allowed": allowed,
         "denied": row.deny,
         "mutating": row.mutating,
+        "order": row.order.kind if row.order else None,
         "streaming": row.streaming,
         "websocket": row.websocket,
         "query": dict(row.when_query),
@@ -139,11 +144,39 @@ def judge(settings: "Settings", method: str, path: str, client: "Client | None")
         return Verdict(allowed=False, reason=NO_SCOPE, mount=wanted.mount, row=row.path)
     lacking = _lacking(client, wanted.mount, mount.scopes, row.scope)
     reason = _why(settings.config, wanted.mount, row.scope, client)
+    if not lacking and (refused := _guarded(settings.config, client, match, wanted)):
+        return Verdict(allowed=False, reason=refused, mount=wanted.mount, scope=row.scope, row=row.path)
+    if row.order and row.order.kind != "lower" and (places := _guards(settings.config, client, wanted.mount)):
+        reason += f"; {' and '.join(places)} will judge the order itself"
     if row.body_without:
         reason += f"; its JSON body must not hold {', '.join(row.body_without)}"
     if row.websocket:
         reason += "; it opens a WebSocket, and those are not relayed yet"
     return Verdict(not (lacking or row.websocket), reason, wanted.mount, row.scope, row.path)
+
+
+def _guards(config: "Config", client: "Client | None", mount: str) -> list[str]:
+    from proxy.guarding import book_of
+
+    return [each.where for each in book_of(config).of(mount, client.name if client else "")]
+
+
+def _guarded(config: "Config", client: "Client | None", match: "Match", wanted: "Target") -> str | None:
+    """Why the list of accounts refuses the call. What is in a body, and what time it is, is not asked here."""
+    from dataclasses import replace
+
+    from proxy.errors import Refusal
+    from proxy.gate.guards import Call, Tempo, check
+    from proxy.gate.orders import Written
+    from proxy.guarding import book_of
+
+    asked = book_of(config).of(wanted.mount, client.name if client else "")
+    row = replace(match.row, order=None, accounts=match.row.accounts if match.row.method == "GET" else ())
+    try:
+        check(asked, Call(row, Written(match.captures, wanted.query, b"", ())), Tempo(), wall=0.0, boot=0.0)
+    except Refusal as refusal:
+        return f"{refusal.detail} ({refusal.fix})"
+    return None
 
 
 def _why(config: "Config", mount: str, scope: str, client: "Client | None") -> str:
@@ -176,7 +209,7 @@ def client_called(config: "Config", name: str | None) -> "Client | None":
         return None
     if isinstance(config.clients, str):
         return LOCAL
-    rights: Mapping[str, tuple[str, ...]] | None = config.clients.get(name)
+    rights = config.rights.get(name)
     if rights is None:
         raise Stop(f"there is no client '{name}' under `clients:`; known: {', '.join(config.clients) or 'none'}")
     return Client(name, {mount: frozenset(scopes) for mount, scopes in rights.items()})

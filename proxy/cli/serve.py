@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CONSOLE_TOKEN = "BEARERD_CONSOLE_TOKEN"  # noqa: S105  the name of a variable
 KEPT = "the configuration was not loaded; the old one stays"
+FILES = 32_768  # open at a time: twice the connections that `limits.connections` admits, and some
 _PR_SET_DUMPABLE = 4
 
 
@@ -121,9 +122,11 @@ class Signals:
 async def _reload(app: "App") -> None:
     from proxy import logs
     from proxy.admin import NotPossible
+    from proxy.audit.caller import caller
     from proxy.config import ConfigInvalid
     from proxy.store import StoreError
 
+    caller.set("signal")
     try:
         await app.reload()
     except (ConfigInvalid, NotPossible, StoreError, OSError) as error:
@@ -181,11 +184,18 @@ def console_token(environ: MutableMapping[str, str]) -> str | None:
 
 
 def harden() -> None:
-    """No core dump, no debugger of another process, no file that others can read: tokens are in memory."""
+    """No core dump, no debugger of another process, no file that others can read: tokens are in memory.
+
+    And as many open files as the system grants: a call needs two, and most shells begin with 1,024.
+    """
     import resource
 
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if resource.RLIM_INFINITY != soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     if sys.platform == "linux":
         import ctypes
 

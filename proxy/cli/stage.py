@@ -51,10 +51,14 @@ class Plan:
     roots: Mapping[str, int]
     token: str
     environ: Mapping[str, str]
+    tls: bool = False
 
     @classmethod
-    def make(cls, directory: Path, ports: list[int], running: "Running") -> "Plan":
-        """Write configuration, master key, the applications' secrets and the console token. Blocks."""
+    def make(cls, directory: Path, ports: list[int], running: "Running", *, tls: bool = False) -> "Plan":
+        """Write configuration, master key, the applications' secrets and the console token. Blocks.
+
+        With `tls` clients call over TLS, with the certificate that the simulators have.
+        """
         from proxy.config.plain import to_yaml
         from proxy.store.files import write_private
         from proxy.store.keys import Source
@@ -67,13 +71,18 @@ class Plan:
             for file, secret in _secrets(name, running).items():
                 write_private(directory / file, secret.encode())
         config = directory / "config.yaml"
-        write_private(config, to_yaml(configuration(ports[0], ports[1], roots, running)).encode())
+        described = configuration(ports[0], ports[1], roots, running) | (_tls(running) if tls else {})
+        write_private(config, to_yaml(described).encode())
         environ = {f"{CONSOLE_TOKEN}_FILE": str(token_file)}
-        return cls(config, directory / "store.db", ports[0], ports[1], roots, token, environ)
+        return cls(config, directory / "store.db", ports[0], ports[1], roots, token, environ, tls)
 
     @property
     def url(self) -> str:
-        return f"http://{HOST}:{self.listen}"
+        return self.at(self.listen)
+
+    def at(self, port: int) -> str:
+        """Where clients call a port."""
+        return f"{'https' if self.tls else 'http'}://{HOST}:{port}"
 
     async def answers(self) -> bool:
         """Whether bearerd is up."""
@@ -127,6 +136,11 @@ def configuration(listen: int, console: int, roots: Mapping[str, int], running: 
         "brokers": environments,
         "shutdown": {"grace": 10},
     }
+
+
+def _tls(running: "Running") -> dict[str, Any]:
+    directory = running.ca_file.parent
+    return {"tls": {"certificate_file": str(directory / "server.pem"), "key_file": str(directory / "server.key")}}
 
 
 def simulator_of(running: "Running", grant: str) -> "Simulator":

@@ -46,6 +46,20 @@ def exit_code(found: Mapping[str, Any]) -> Exit:
     return Exit.LOGIN if any(needed) else Exit.OK
 
 
+def _tight(rate: Mapping[str, Any]) -> str:
+    """Of a rate category in which calls have to wait: what is left of it. Else nothing."""
+    if not (rate["closed"] or rate["waiting"] or rate["remaining"] == 0):
+        return ""
+    left = f"{rate['remaining']} of {rate['limit'] or '?'} calls left"
+    again = max(rate["closed"], rate["seconds"] or 0)
+    parts = (
+        "the broker refuses more" if rate["closed"] else left if rate["remaining"] is not None else "",
+        f"{rate['waiting']} waiting" if rate["waiting"] else "",
+        f"more in {span(again)}" if again else "",
+    )
+    return f"calls of the category {rate['category']}: {', '.join(filter(None, parts))}"
+
+
 def _for_members(mount: Mapping[str, Any]) -> bool:
     """Whether it serves members only: then nobody has to log in for all."""
     return mount["state"] == "none" and any(state != "none" for state in mount["members"]["states"])
@@ -73,7 +87,7 @@ def render(found: Mapping[str, Any], style: Style, *, verbose: bool = False) -> 
         heading = ("", "MOUNT", "ENV", "TOKEN", "LAST CALL", "CALLS", "DENIED")
         yield table([heading, *(_row(mount, now) for mount in found["mounts"])], style)
     if clients := _clients(found):
-        yield table([("", "CLIENT", "KEYS", "RIGHTS"), *clients], style)
+        yield table([("", "CLIENT", "KEYS", "LAST USED", "RIGHTS"), *clients], style)
     if verbose:
         yield from (
             f"  {mount['name']}: {mount['url']} → {mount['api_host'] or 'not known yet'}{_login(mount)}"
@@ -138,6 +152,7 @@ def _clients(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
             GOOD if client["keys"] and client["in_config"] else NOTE,
             client["name"],
             str(client["keys"]),
+            ago(client["last_use"], found["now"]),
             rights_text(client["rights"]),
         )
         for client in found["clients"]
@@ -166,6 +181,7 @@ def problems(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             fix = f" To fix: {mount['fix']}" if mount["fix"] else ""
             reason = str(mount["reason"] or mount["state"]).rstrip(".")
             yield (NOTE if mount["usable"] else BAD), f"{mount['name']}: {reason}.{fix}"
+        yield from ((NOTE, f"{mount['grant']}: {line}") for line in map(_tight, mount["rates"]) if line)
         if mount["warning"]:  # it names the command itself
             yield NOTE, f"{mount['name']}: {mount['warning']}"
         if mount["missing"]:
@@ -174,6 +190,7 @@ def problems(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for client in found["clients"]:
         if not client["keys"]:
             yield NOTE, f"client {client['name']} has no key. To make one: bearerd clients add {client['name']}"
+    yield from ((NOTE, f"{halt['text']} To lift it: {halt['resume']}") for halt in found["halts"])
     yield from ((NOTE, warning) for warning in found["warnings"])
     if found["draining"]:
         yield NOTE, "the server is shutting down"

@@ -6,21 +6,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from proxy.audit.acts import Acts
+from proxy.audit.trail import Trail
 from proxy.cli.exits import Exit, Stop
 from proxy.cli.invocation import Invocation
 from proxy.clock import SystemClock
 from proxy.config import Config
-from proxy.custody import journal_path, migrate, open_store
+from proxy.custody import audit_path, journal_path, migrate, open_store
 from proxy.provenance import leave, quarantine
 from proxy.spans import clock_time
-from proxy.store import Damaged, Movable, StoreLocked, WrongKey, backup, copying
+from proxy.store import Damaged, Movable, StoreError, StoreLocked, WrongKey, backup, copying
 from proxy.store.backup import Backup, Summary
 from proxy.store.copying import Copied
 from proxy.store.files import SYSTEM_FILES, make_directory
 from proxy.store.rekey import find
 from proxy.store.sealing import Sealer
 from proxy.store.vault import Vault
-from proxy.tokens.journal import Journal
+from proxy.tokens.journal import Journal, JournalError
 
 
 async def back_up(invocation: Invocation, config: Config, file: Path, *, replace: bool) -> Summary:
@@ -55,7 +57,28 @@ async def restore(invocation: Invocation, config: Config, file: Path) -> Summary
                     raise Stop(f"{store.location} is not empty; nothing was restored", fix=_away(config))
             finally:
                 await store.close()
+        await _record_restore(invocation, config, sealer, found.header.made)
     return summary
+
+
+async def _record_restore(invocation: Invocation, config: Config, sealer: Sealer, made: float) -> None:
+    """Put the restore into the audit trail of this state directory, whose journal is made if there is none yet."""
+    try:
+        store = await open_store(config)
+        try:
+            journal = await Journal.open(journal_path(config), sealer)
+            trail = Trail(
+                audit_path(config), Vault(store, sealer), journal.install_id, keep_days=config.audit.keep_days
+            )
+            try:
+                await Acts(trail).record("store restore", backup_of=clock_time(made))
+            finally:
+                await trail.close()
+                await journal.close()
+        finally:
+            await store.close()
+    except (StoreError, JournalError) as error:  # a server that was started this very moment
+        invocation.warn(f"! the restore is not in the audit trail: {error}")
 
 
 async def copy(invocation: Invocation, config: Config, to: str, password_file: Path | None) -> Copied:

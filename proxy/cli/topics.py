@@ -38,7 +38,9 @@ store:
 
     bearerd clients add notebook      # shows a key, once
     bearerd clients list
-    bearerd clients remove notebook   # all its keys are refused from then on
+    bearerd clients add notebook --expires 90d
+    bearerd clients rotate notebook --overlap 24h    # a new key now; the old one ends a day later
+    bearerd clients remove notebook   # all its keys are refused from then on; with --key N only that one
 
 A program can have a key that ends with it, with the variables that SDKs read pointed at bearerd:
 
@@ -49,6 +51,35 @@ as the refresh token at `/questrade/oauth2/token`, which bearerd answers itself.
 may have several keys.
 
 `clients: none`, on a loopback or Unix listener only, lets any program on this machine call.
+"""
+
+GUARDS = """\
+# Guards
+
+A guard looks into an order, after the scopes have let the call pass. Guards stand below a mount, for all that call it,
+and below a client's rights on a mount, for that client; both have to let the order pass:
+
+    mounts:
+      alpaca: {broker: alpaca, environment: paper, scopes: [trading], guards: {symbols: [AAPL], max_quantity: 100}}
+    clients:
+      bot: {alpaca: {scopes: [trading], guards: {types: [limit], max_quantity: 10, max_notional: 2000}}}
+
+accounts           that calls may name, in path, query or body; reads and cancels too
+symbols            what may be traded, as the broker's orders write it (Questrade: the number, as text)
+underlyings        whose options may be traded; `symbols` alone never allows an option of a share
+sides, types       the broker's words
+max_quantity       of one order or leg, in shares or contracts
+max_notional       of one order: its amount, or quantity times limit price (times 100 for an option)
+orders_per_minute  placed and changed
+hours              {days: [mon, …], open: "09:30", close: "16:00", zone: America/New_York}
+
+An order that does not tell what a guard asks for is refused, and so is one that could be read in two ways: 403
+`guard-denied`, with the guard and the line to change. Cancelling an order and closing a position pass every guard but
+`accounts`. Without guards no order is read.
+
+    bearerd scopes list alpaca        # which calls place an order, change one, lower a risk
+
+docs/guards.md has what each broker's orders tell and what they do not.
 """
 
 BROKERS = """\
@@ -153,6 +184,7 @@ TOPICS: Mapping[str, Callable[[], str]] = {
     "exit-codes": exit_codes,
     "scopes": lambda: SCOPES,
     "clients": lambda: CLIENTS,
+    "guards": lambda: GUARDS,
     "brokers": lambda: BROKERS,
 }
 
@@ -160,7 +192,7 @@ TOPICS: Mapping[str, Callable[[], str]] = {
 @click.command("help", cls=Command)
 @click.argument("topic", required=False)
 def show(topic: str | None) -> None:
-    """Print a topic: environment, exit-codes, scopes, clients, brokers; or the help of a command."""
+    """Print a topic: environment, exit-codes, scopes, clients, guards, brokers; or the help of a command."""
     root = click.get_current_context().find_root()
     if topic is None:
         click.echo(root.get_help())

@@ -16,6 +16,8 @@ from proxy.config.load import load as load
 from proxy.config.model import Grant as Grant
 from proxy.config.model import Limits as Limits
 from proxy.config.model import Mount as Mount
+from proxy.config.model import Tls as Tls
+from proxy.config.model import UnixSocket as UnixSocket
 from proxy.config.model import schema as schema
 from proxy.config.problem import ConfigInvalid as ConfigInvalid
 from proxy.config.problem import Mark as Mark

@@ -23,6 +23,8 @@ def contradictions(merged: Merged) -> Iterator[Problem]:
     yield from _clients(merged)
     yield from _grants(merged)
     yield from _secrets(merged)
+    yield from _tls(merged)
+    yield from _unix_socket(merged)
     yield from _reach(merged)
     yield from _ports(merged)
 
@@ -56,6 +58,8 @@ def _clients(merged: Merged) -> Iterator[Problem]:
             allowed = _mapping(mounts[mount]).get("scopes")
             if not isinstance(allowed, list):
                 continue
+            if isinstance(scopes, dict):  # with guards beside them
+                scopes, path = scopes.get("scopes"), (*path, "scopes")  # noqa: PLW2901
             for index, scope in enumerate(scopes if isinstance(scopes, list) else ()):
                 if isinstance(scope, str) and scope not in allowed:
                     message = f"scope '{scope}' is not among mounts.{mount}.scopes"
@@ -108,17 +112,47 @@ def _listeners(merged: Merged) -> Iterator[tuple[Path, Address]]:
                 yield from ((path, found) for found in (addresses(text) if isinstance(text, str) else ()))
 
 
+def _tls(merged: Merged) -> Iterator[Problem]:
+    """Certificate and key go together, and all else needs them."""
+    section = _mapping(merged.data.get("tls"))
+    on = section.get("certificate_file") is not None
+    for given, lacking in (("certificate_file", "key_file"), ("key_file", "certificate_file")):
+        if section.get(given) is not None and section.get(lacking) is None:
+            yield merged.problem(("tls", given), f"{lacking} is missing, which belongs to it", f"add tls.{lacking}")
+    if section.get("client_ca_file") is not None and not on and section.get("key_file") is None:
+        message = "clients can be asked for a certificate only where this server has one"
+        yield merged.problem(("tls", "client_ca_file"), message, "add tls.certificate_file and tls.key_file")
+    if section.get("client_certificate") == "named" and section.get("client_ca_file") is None:
+        message = "clients are not asked for a certificate"
+        yield merged.problem(("tls", "client_certificate"), message, "add tls.client_ca_file or remove it")
+    if section.get("client_certificate") == "named" and merged.data.get("clients") in (OPEN, None, {}):
+        message = "there are no clients whose name a certificate could hold"
+        yield merged.problem(("tls", "client_certificate"), message, "name the `clients:` that may call, or remove it")
+    if on and merged.data.get("plaintext") is not None:
+        message = "nothing is sent in plain text where `tls` has a certificate"
+        yield merged.problem(("plaintext",), message, "remove it", at_key=True)
+
+
+def _unix_socket(merged: Merged) -> Iterator[Problem]:
+    """Whom the mode lets in must be named: a mode alone lets in whoever is put into a group later."""
+    section = _mapping(merged.data.get("unix_socket"))
+    if section.get("mode", "0600") != "0600" and not section.get("users") and not section.get("groups"):
+        message = f"mode {section.get('mode')} lets other users connect, and nobody is named who may"
+        yield merged.problem(("unix_socket", "mode"), message, "name unix_socket.users or unix_socket.groups")
+
+
 def _reach(merged: Merged) -> Iterator[Problem]:
-    """Beyond this machine there must be client keys, and somebody who accepts that the network is read along."""
+    """Beyond this machine there must be client keys, and TLS or somebody who accepts that the network is read along."""
     clients = merged.data.get("clients")
+    encrypted = _mapping(merged.data.get("tls")).get("certificate_file") is not None
     for path, address in _listeners(merged):
         if address.loopback:
             continue
         if path[0] == "listen" and clients in (OPEN, None, {}):
             fix = "name the `clients:` that may call, or listen on 127.0.0.1"
             yield merged.problem(path, f"{address} can be reached from other machines without a client key", fix)
-        if merged.data.get("plaintext") is None:
-            fix = "listen on 127.0.0.1, or write `plaintext: accepted` if that network is private"
+        if merged.data.get("plaintext") is None and not encrypted:
+            fix = "add `tls:`, listen on 127.0.0.1, or write `plaintext: accepted` if that network is private"
             yield merged.problem(path, f"{address} can be reached from other machines without TLS", fix)
 
 

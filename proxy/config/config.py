@@ -1,15 +1,17 @@
 """The configuration in force: the typed sections, and where each value came from."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import PrivateAttr
 
 from proxy.config.document import Document
+from proxy.config.guards import Guards
 from proxy.config.merge import Merged
-from proxy.config.model import OPEN, Settings
+from proxy.config.model import OPEN, Right, Settings
 from proxy.config.plain import plain, to_yaml
-from proxy.config.problem import Mark, Problem
+from proxy.config.problem import ConfigInvalid, Mark, Problem
 from proxy.config.problem import Path as KeyPath
 from proxy.dsn import is_database
 
@@ -57,6 +59,33 @@ class Config(Settings):
     def open_to_all(self) -> bool:
         """True for `clients: none`: any program that reaches the listener may call."""
         return self.clients == OPEN
+
+    @property
+    def rights(self) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+        """Client → mount → scopes; nothing where anybody may call."""
+        return (
+            {}
+            if isinstance(self.clients, str)
+            else {
+                client: {mount: right.scopes if isinstance(right, Right) else right for mount, right in rights.items()}
+                for client, rights in self.clients.items()
+            }
+        )
+
+    @property
+    def guards(self) -> Iterator[tuple[KeyPath, str, Guards]]:
+        """All guards: where they stand, for which mount. A client's have the path `clients.NAME.MOUNT.guards`."""
+        for name, mount in self.mounts.items():
+            if mount.guards is not None:
+                yield ("mounts", name, "guards"), name, mount.guards
+        for client, rights in ({} if isinstance(self.clients, str) else self.clients).items():
+            for name, right in rights.items():
+                if isinstance(right, Right) and right.guards is not None:
+                    yield ("clients", client, name, "guards"), name, right.guards
+
+    def invalid(self, problem: Problem) -> ConfigInvalid:
+        """To be raised for something that shows only when a file that it names is opened."""
+        return ConfigInvalid([problem], self.name, self._merged.document)
 
     def grant_of(self, mount: str) -> str:
         """The name of the grant that a mount uses."""

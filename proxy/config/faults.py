@@ -10,13 +10,14 @@ from proxy.config.address import Wrong
 from proxy.config.document import kind_of
 from proxy.config.keys import children
 from proxy.config.merge import Merged
-from proxy.config.model import NAME_PATTERN, OPEN, RIGHTS
+from proxy.config.model import DESCRIBED, LISTED, NAME_PATTERN, OPEN, RIGHTS
 from proxy.config.problem import Path, Problem, closest, did_you_mean
 
 # One entry of pydantic's `errors()`.
 Finding = Mapping[str, Any]
 
 _ON_KEY = "[key]"
+_RIGHT = 3  # clients.NAME.MOUNT.…
 
 
 def problems(error: ValidationError, merged: Merged) -> Iterator[Problem]:
@@ -39,12 +40,13 @@ def meant(found: Finding) -> str | None:
 
 
 def place(found: Finding) -> Path:
-    """pydantic's `loc` without what is no key of the file: `[key]`, and the branch of `clients`."""
+    """pydantic's `loc` without what is no key of the file: `[key]`, and the branches of `clients`."""
     path: Path = found["loc"]
     if path[-1] == _ON_KEY:
         path = path[:-1]
     if path[0] == "clients" and path[1:2] in ((OPEN,), (RIGHTS,)):
         path = (path[0], *path[2:])
+        path = tuple(step for place, step in enumerate(path) if place != _RIGHT or step not in (LISTED, DESCRIBED))
     return path
 
 

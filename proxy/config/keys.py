@@ -69,10 +69,10 @@ def _keys(annotation: Any, path: Key) -> Iterator[tuple[Key, Kind]]:
     elif annotation is Any:
         yield path, Kind.TREE
     else:
-        yield path, Kind.TEXT
-        # `clients` is one word or a mapping: both are keys.
-        for part in get_args(annotation):
-            yield from (found for found in _keys(part, path) if len(found[0]) > len(path))
+        # `clients` is one word or a mapping, a client's rights are a list or a mapping: both are keys.
+        below = [found for part in get_args(annotation) for found in _keys(part, path)]
+        yield path, Kind.LIST if (path, Kind.LIST) in below else Kind.TEXT
+        yield from (found for found in below if len(found[0]) > len(path))
 
 
 def children(path: tuple[str | int, ...]) -> list[str]:

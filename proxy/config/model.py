@@ -9,9 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     PlainValidator,
@@ -23,6 +21,8 @@ from pydantic import (
 
 from proxy.config.address import Address, Wrong, addresses
 from proxy.config.database import database
+from proxy.config.guards import Guards
+from proxy.config.section import Section
 from proxy.dsn import FORM, is_database
 from proxy.secret import Secret
 
@@ -31,13 +31,7 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 RESERVED_MOUNTS = frozenset({"bearerd"})
 OPEN = "none"
 RIGHTS = "rights"
-
-
-class Section(BaseModel):
-    """A mapping of the file: unknown keys and wrong types are refused, nothing can be changed later."""
-
-    # Built on first use: only the whole is, so that a section alone would be built for nothing at start.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, defer_build=True)
+LISTED, DESCRIBED = "[list]", "[more]"  # the two forms of a client's rights on a mount
 
 
 def resolve(text: str, base: Path, home: Path) -> Path:
@@ -156,8 +150,16 @@ def _mount_name(name: str) -> str:
     return name
 
 
+def _account(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _clients_kind(value: object) -> str:
     return OPEN if isinstance(value, str) else RIGHTS
+
+
+def _right_kind(value: object) -> str:
+    return DESCRIBED if isinstance(value, dict | Right) else LISTED
 
 
 def _text_schema(**more: Any) -> WithJsonSchema:
@@ -174,12 +176,37 @@ Scopes = Annotated[tuple[Text, ...], _LIST, AfterValidator(_unique)]
 File = Annotated[Path, BeforeValidator(_path), _text_schema()]
 SecretText = Annotated[Secret | None, PlainValidator(_secret), _text_schema()]
 RedirectUri = Annotated[str, AfterValidator(_redirect_uri)]
-Rights = Mapping[Name, Mapping[Name, Scopes]]
+Seconds = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Right(Section):
+    """What a client may do on a mount, where there is more to say than its scopes."""
+
+    scopes: Scopes = Field(description="Which of the mount's scopes it has.")
+    guards: Guards | None = Field(None, description="What its orders may be; the mount's own guards hold as well.")
+
+
+Account = Annotated[
+    str,
+    BeforeValidator(_account),
+    StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}$"),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
+]
+Accounts = Annotated[tuple[Account, ...], _LIST, AfterValidator(_unique)]
+Rights = Mapping[
+    Name,
+    Mapping[
+        Name,
+        Annotated[
+            Annotated[Scopes, Tag(LISTED)] | Annotated[Right, Tag(DESCRIBED)],
+            Discriminator(_right_kind),
+        ],
+    ],
+]
 Clients = Annotated[
     Annotated[Literal["none"], Tag(OPEN)] | Annotated[Rights, Tag(RIGHTS)],
     Discriminator(_clients_kind),
 ]
-Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Mount(Section):
@@ -191,6 +218,9 @@ class Mount(Section):
     grant: Name | None = Field(None, description="The login that it uses. Default: a grant named like the mount.")
     port: int | None = Field(None, ge=0, le=65535, description="Also served at the root of a port of its own.")
     api: Name | None = Field(None, description="Which of the broker's APIs. Default: the one its definition names.")
+    guards: Guards | None = Field(
+        None, description="What orders may be, and which accounts may be named. Default: any."
+    )
 
 
 class OAuthApp(Section):
@@ -219,12 +249,22 @@ class Grant(Section):
     )
 
 
+class Pacing(Section):
+    """How calls wait for the broker's rate limits."""
+
+    wait: Seconds = Field(2, ge=0, le=20, description="How long a call may wait for its turn; then 429 `paced`.")
+    reserve: Annotated[float, Field(allow_inf_nan=False)] = Field(
+        0.1, ge=0, le=0.5, description="The part of a limit that reads leave to orders, and one client to the others."
+    )
+
+
 class Limits(Section):
     """How much is taken before calls are refused."""
 
     in_flight_per_client: int = Field(1000, ge=1, le=100_000, description="Calls of one client at a time; more: 429.")
     connections: int = Field(12_000, ge=1, le=1_000_000, description="Connections in all; more: 503.")
     body_bytes: int = Field(1_048_576, ge=0, le=1 << 30, description="Largest request body of a row without its own.")
+    pacing: Pacing = Field(default_factory=Pacing, description="How calls wait for the broker's rate limits.")
 
 
 class Log(Section):
@@ -232,6 +272,38 @@ class Log(Section):
 
     format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else JSON.")
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is written.")
+
+
+class Audit(Section):
+    """The audit trail: one record a call and an operator's act."""
+
+    keep_days: int = Field(400, ge=1, le=36_500, description="Files with nothing younger are removed.")
+
+
+class Tls(Section):
+    """Our own certificate. With one, every TCP address of `listen` speaks TLS, and a console beyond this machine."""
+
+    certificate_file: File | None = Field(None, description="PEM: the certificate of this server, then its chain.")
+    key_file: File | None = Field(None, description="PEM: its private key, without a passphrase. Mode 0600.")
+    client_ca_file: File | None = Field(
+        None, description="PEM: who signs clients' certificates. With it, `listen` asks each client for one."
+    )
+    client_certificate: Literal["any", "named"] = Field(
+        "any", description="`named`: it must also hold the name of the client whose key is sent."
+    )
+
+    @property
+    def on(self) -> bool:
+        """Whether there is a certificate."""
+        return self.certificate_file is not None
+
+
+class UnixSocket(Section):
+    """Who may call over a Unix socket of `listen`, beside bearerd's own user and root."""
+
+    mode: Literal["0600", "0660", "0666"] = Field("0600", description="Its mode; 0660 for the groups below.")
+    users: Accounts = Field((), description="Names or numbers of users who may call.")
+    groups: Accounts = Field((), description="Groups whose members may call; the socket is given to the first.")
 
 
 class Shutdown(Section):
@@ -283,6 +355,8 @@ class Settings(Section):
     plaintext: Literal["accepted"] | None = Field(
         None, description="`accepted` allows listening beyond this machine without TLS, in a private network."
     )
+    tls: Tls = Field(default_factory=Tls, description="TLS on our own listeners.")
+    unix_socket: UnixSocket = Field(default_factory=UnixSocket, description="Who may call over a Unix socket.")
     user_agent: Annotated[str, AfterValidator(_user_agent)] | None = Field(
         None, description="User-Agent towards brokers. Default: bearerd/VERSION."
     )
@@ -291,6 +365,7 @@ class Settings(Section):
     )
     limits: Limits = Field(default_factory=Limits, description="How much is taken before calls are refused.")
     log: Log = Field(default_factory=Log, description="What is written to stderr.")
+    audit: Audit = Field(default_factory=Audit, description="The audit trail: a record of every call and act.")
     shutdown: Shutdown = Field(default_factory=Shutdown, description="How a stop goes.")
 
 

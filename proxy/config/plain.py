@@ -8,8 +8,8 @@ from typing import Any
 
 from proxy.config.address import Tcp, Unix
 from proxy.config.document import scalar
-from proxy.config.model import Section
 from proxy.config.problem import Path
+from proxy.config.section import Section
 from proxy.secret import Secret
 
 Origin = Callable[[Path], str]

@@ -46,8 +46,11 @@ class Outcome:
 class Callback:
     """Takes a broker's redirects at `path`. `complete` is given the whole address that the browser came by."""
 
-    def __init__(self, complete: Callable[[str], Awaitable[Outcome]], pages: Pages, *, path: str = PATH) -> None:
+    def __init__(
+        self, complete: Callable[[str], Awaitable[Outcome]], pages: Pages, *, path: str = PATH, scheme: str = "http"
+    ) -> None:
         self._complete = complete
+        self._scheme = scheme
         self._pages = pages
         self._path = path
         self._ends: OrderedDict[str, Outcome] = OrderedDict()
@@ -67,7 +70,7 @@ class Callback:
     async def _arrive(self, request: web.BaseRequest) -> web.Response:
         name, failed = UNKNOWN, False
         try:
-            outcome = await self._complete(f"http://{request.headers['Host']}{request.raw_path}")
+            outcome = await self._complete(f"{self._scheme}://{request.headers['Host']}{request.raw_path}")
         except StoreError as error:
             outcome, failed = Outcome(None, problem=str(error)), True
         if outcome.grant is not None or failed:

@@ -57,7 +57,7 @@ class Pages:
 
 
 def needs(status: Mapping[str, Any]) -> list[dict[str, str | None]]:
-    """What a person should do: a sentence and the command for each mount that has a fix, then the warnings.
+    """What a person should do: a sentence and the command for each halt and each mount that has a fix, then warnings.
 
     `login` is the grant that a button here can log in.
     """
@@ -76,7 +76,9 @@ def needs(status: Mapping[str, Any]) -> list[dict[str, str | None]]:
             )  # a warning names it
             login = mount["grant"] if mount["login_here"] else None
             grants.setdefault(mount["grant"], {"what": what, "fix": fix, "login": login})
-    return [*grants.values(), *({"what": warning, "fix": None, "login": None} for warning in status["warnings"])]
+    halts = [{"what": halt["text"], "fix": halt["resume"], "login": None} for halt in status["halts"]]
+    warnings = [{"what": warning, "fix": None, "login": None} for warning in status["warnings"]]
+    return [*halts, *grants.values(), *warnings]
 
 
 def masked(text: str) -> str:

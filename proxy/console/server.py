@@ -9,7 +9,7 @@ either (`callback.py`).
 import asyncio
 import hmac
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
@@ -17,13 +17,14 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from proxy.admin import NotPossible
+from proxy.certificates import Certificates, place
 from proxy.config import Address, Tcp
 from proxy.console.callback import PATH as CALLBACK
 from proxy.console.callback import Callback, Outcome
 from proxy.console.page import Pages
 from proxy.errors import Refusal, render
 from proxy.gate import browser
-from proxy.listener import Listener, open_listener
+from proxy.listener import Crowd, Entry, Listener, open_listener
 from proxy.metrics import CONTENT_TYPE as METRICS
 from proxy.secret import Secret
 from proxy.store import StoreError
@@ -32,6 +33,7 @@ COOKIE = "bearerd_console"
 REFRESH = 10  # seconds between two looks of an open page
 LARGEST_FORM = 4096  # bytes
 FORM_PATIENCE = 10.0  # seconds for a form to arrive
+CONNECTIONS = 256  # a crowd at the data listeners leaves these free
 PAGE_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -74,7 +76,8 @@ class Console:
     """One listener of the console. `start()` first, `stop()` last.
 
     `token` opens the page: once, or any number of times if `reusable`. `allowed_hosts` are names that it answers to
-    beside its own address. `grace`: seconds that requests inside may take when it stops.
+    beside its own address. `grace`: seconds that requests inside may take when it stops. With `certificates` it speaks
+    TLS.
     """
 
     def __init__(
@@ -86,8 +89,11 @@ class Console:
         view: View,
         grace: float,
         allowed_hosts: Iterable[str] = (),
+        certificates: Certificates | None = None,
     ) -> None:
         self._address = address
+        self._certificates = certificates
+        self._scheme = "http" if certificates is None else "https"
         self._view = view
         self._grace = grace
         self._allowed_hosts = tuple(allowed_hosts)
@@ -111,8 +117,15 @@ class Console:
     async def start(self) -> None:
         """Open the listener. Raises `OSError` with the address in its text."""
         self._pages = await asyncio.to_thread(Pages)
-        self._callback = Callback(self._view.end_login, self._pages)
-        self._listener = await open_listener(self._address, self._handle, grace=self._grace, greet=self._greet)
+        self._callback = Callback(self._view.end_login, self._pages, scheme=self._scheme)
+        self._listener = await open_listener(
+            self._address,
+            self._handle,
+            grace=self._grace,
+            greet=self._greet,
+            crowd=Crowd(CONNECTIONS),
+            entry=Entry(self._certificates, pages=True),
+        )
 
     async def stop(self) -> None:
         """Close the listener and what is left of its connections."""
@@ -139,7 +152,7 @@ class Console:
     @property
     def place(self) -> str:
         """Where the console is, without a token."""
-        return place_of(self.address)
+        return place_of(self.address, self._certificates.hosts if self._certificates is not None else None)
 
     def allow_hosts(self, names: Iterable[str]) -> None:
         """From now on answer to these names too, and no longer to earlier ones."""
@@ -171,7 +184,7 @@ class Console:
         """Before anything else: no foreign page, and no foreign name for this machine."""
         named = [value for name, value in request.raw_headers if name.lower() == b"host"]
         # Our own pages call the name that they came by; whether that name is ours is checked before the origin is.
-        origin = f"http://{named[0].decode('ascii', 'replace')}" if hosts and len(named) == 1 else None
+        origin = f"{self._scheme}://{named[0].decode('ascii', 'replace')}" if hosts and len(named) == 1 else None
         browser.check(request.method, request.raw_headers, hosts, own_origin=origin)
 
     def _answer(self, request: web.BaseRequest) -> web.Response:
@@ -215,7 +228,10 @@ class Console:
             if not self._reusable:
                 self._spent = self._token
             response = self._go_home()
-            response.set_cookie(COOKIE, self._session.reveal(), path=self._home, httponly=True, samesite="Strict")
+            secure = self._certificates is not None
+            response.set_cookie(
+                COOKIE, self._session.reveal(), path=self._home, httponly=True, samesite="Strict", secure=secure
+            )
             return response
         # The same link again in the same browser: there the cookie decides.
         return self._go_home() if self._spent and _same(token, self._spent) else self._closed()
@@ -259,10 +275,15 @@ class Console:
         return self._pages
 
 
-def place_of(address: Address) -> str:
-    """The address of a console that listens there, for a browser on this machine."""
+def place_of(address: Address, hosts: Sequence[str] | None = None) -> str:
+    """The address of a console that listens there, for a browser on this machine.
+
+    `hosts`: the names and addresses that its certificate is for, if it has one.
+    """
     if not isinstance(address, Tcp):
         return str(address)
+    if hosts is not None:
+        return f"https://{place(address, hosts)}/"
     if address.everywhere:
         address = Tcp("::1" if ":" in address.host else "127.0.0.1", address.port)
     return f"http://{address}/"

@@ -62,6 +62,16 @@ def check(
     _check_site(method, found.get(b"sec-fetch-site", []), serves_pages=own_origin is not None)
 
 
+def check_typed(headers: Iterable[tuple[bytes, bytes]], *, mutating: bool) -> None:
+    """Raise `Refusal` if a browser's address bar is about to change something.
+
+    An address that is opened from outside of the browser, in a mail say, may redirect here: the browser then says what
+    it says of one that a person has typed. That reads to the person's own screen, and must do nothing else.
+    """
+    if mutating and any(name.lower() == b"sec-fetch-site" for name, _ in headers):
+        raise _cross_site("A browser makes this call, and it would change something (Sec-Fetch-Site).")
+
+
 def check_redirect(headers: Sequence[tuple[bytes, bytes]], hosts: Hosts | None) -> None:
     """Raise `Refusal` unless a GET can be a broker's redirect that a person's browser follows, or a program.
 

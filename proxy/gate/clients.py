@@ -12,6 +12,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from proxy.errors import Refusal
 from proxy.secret import Secret
@@ -108,11 +109,19 @@ def presented(headers: Iterable[tuple[bytes, bytes]]) -> PresentedKey | None:
     return PresentedKey(found.pop()) if found else None
 
 
+@dataclass(slots=True)
+class Uses:
+    """When keys (by digest) and clients (by name) were last let in, in Unix time. Somebody else takes notes out."""
+
+    keys: dict[str, float] = field(default_factory=dict, repr=False)
+    clients: dict[str, float] = field(default_factory=dict)
+
+
 class Keyring:
     """All clients and the digests of their keys. With `open_to_all` every caller is `local` and needs no key.
 
-    `digests` (digest → client) and `bindings` (digest → members) may change in place: a key counts as long as it is
-    there.
+    `digests` (digest → client), `bindings` (digest → members) and `expiries` (digest → Unix time) may change in place:
+    a key counts as long as it is there and not past its end. `uses` is told of every key that was let in.
     """
 
     def __init__(
@@ -121,10 +130,14 @@ class Keyring:
         clients: Mapping[str, Client],
         *,
         bindings: Mapping[str, tuple[str, ...]] | None = None,
+        expiries: Mapping[str, float] | None = None,
+        uses: Uses | None = None,
         open_to_all: bool = False,
     ) -> None:
         self._digests = digests
         self._bindings = {} if bindings is None else bindings
+        self._expiries = {} if expiries is None else expiries
+        self._uses = Uses() if uses is None else uses
         self._clients = dict(clients)
         self._open = open_to_all
 
@@ -132,14 +145,14 @@ class Keyring:
     def open_to_all(self) -> bool:
         return self._open
 
-    def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> Client:
-        """The client behind a request's headers, or `Refusal("unknown-client")`."""
+    def identify(self, headers: Iterable[tuple[bytes, bytes]], now: float) -> Client:
+        """The client behind a request's headers at `now` (Unix time), or `Refusal("unknown-client")`."""
         if self._open:
             return LOCAL
         key = presented(headers)
-        return self.identify_key(key.reveal() if key else None)
+        return self.identify_key(key.reveal() if key else None, now)
 
-    def identify_key(self, key: str | None) -> Client:
+    def identify_key(self, key: str | None, now: float) -> Client:
         """The same for a key that came another way (the emulated token endpoint)."""
         if self._open:
             return LOCAL
@@ -157,11 +170,23 @@ class Keyring:
                 "The call's client key belongs to a client that the configuration no longer lists.",
                 fix="add the client under `clients:`, or remove its key with `bearerd clients remove NAME`",
             )
+        ends = self._expiries.get(fingerprint)
+        if ends is not None and ends <= now:
+            raise _expired(name, ends)
+        self._uses.keys[fingerprint] = self._uses.clients[name] = now
         grants = self._bindings.get(fingerprint)
         return client if grants is None else Client(client.name, client.rights, grants)
 
     def __repr__(self) -> str:
         return f"Keyring(clients={sorted(self._clients)}, keys={len(self._digests)}, open_to_all={self._open})"
+
+
+def check_holder(client: Client, names: frozenset[str]) -> None:
+    """Raise unless a caller's certificate, which holds these `names`, is the one of the client whose key it sent."""
+    if client.name not in names:
+        detail = f"The key is the client {client.name}'s, and the connection's certificate does not hold that name."
+        fix = f"use a certificate with the common name (or DNS name) {client.name}, or the key of whom it names"
+        raise _unknown(detail, fix=fix)
 
 
 def allowed(client: Client, mount: str, mount_scopes: frozenset[str], scope: str) -> str | None:
@@ -224,6 +249,11 @@ def _plain(value: bytes) -> str:
     if not _TOKEN.fullmatch(value):
         raise _unknown("The client key holds bytes that no key has.")
     return value.decode("ascii")
+
+
+def _expired(client: str, ends: float) -> Refusal:
+    moment = datetime.fromtimestamp(ends, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return _unknown(f"The call's client key expired at {moment}.", fix=f"make a new one: bearerd clients add {client}")
 
 
 def _unknown(detail: str, *, fix: str = _HOW) -> Refusal:

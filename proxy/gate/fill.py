@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from proxy.errors import Refusal
-from proxy.gate.guards import strict_object
+from proxy.gate.bodies import strict_object
 from proxy.gate.query import fold
 from proxy.secret import Secret
 

@@ -6,10 +6,20 @@ refused as soon as the two readings differ: then the broker may see another requ
 
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator
 
-# What a framework takes as "treat this POST as a DELETE". Written with `-`; `_` and `.` are read as `-` too.
+# What a framework takes as "treat this POST as a DELETE", less `-`, `_`, `.` and `$`, which also stand in front of a
+# bare `method`: `_method`, `$method`.
 _METHOD_OVERRIDES = frozenset(
-    {"-method", "method-override", "x-http-method", "x-http-method-override", "x-method-override"}
+    {
+        "httpmethod",
+        "httpmethodoverride",
+        "methodoverride",
+        "xhttpmethod",
+        "xhttpmethodoverride",
+        "xmethodoverride",
+    }
 )
 
 _SEPARATORS = re.compile("[&;?]")
@@ -32,13 +42,20 @@ def loose_names(query: bytes | None) -> list[str]:
     """Every field name that some server could read: fully decoded, also split at `;`, letter case folded.
 
     A name with punctuation counts as each of its words too, once a field: binders take `[stream]`, `!stream` and
-    `model.stream` for `stream`.
+    `model.stream` for `stream`. So does what stands before a NUL: some servers end the name there.
     """
     if not query:
         return []
     text = _decode(query).decode("utf-8", errors="replace")
-    names = (_fold(field.partition("=")[0]) for field in _SEPARATORS.split(text))
-    return [reading for name in names for reading in dict.fromkeys([name.partition("[")[0], *_WORD.findall(name)])]
+    names = (field.partition("=")[0] for field in _SEPARATORS.split(text))
+    return [reading for name in names for reading in dict.fromkeys(_readings(name))]
+
+
+def _readings(name: str) -> Iterator[str]:
+    for spelling in (name, *name.split("\0")) if "\0" in name else (name,):
+        folded = _fold(spelling)
+        yield folded.partition("[")[0]
+        yield from _WORD.findall(folded)
 
 
 def fold(name: str) -> str:
@@ -55,10 +72,13 @@ def overrides_method(query: bytes | None) -> bool:
     """Whether a name in the query asks for another method, or cannot be read at all."""
     if not query or (b"%" not in query and b"method" not in query.lower()):
         return False
-    return any(
-        UNREADABLE in name or name.replace("_", "-").replace(".", "-") in _METHOD_OVERRIDES
-        for name in loose_names(query)
-    )
+    return any(names_override(name) for name in loose_names(query))
+
+
+def names_override(name: str) -> bool:
+    """Whether a folded name asks for another method, or cannot be read."""
+    bare = _bare(name).replace("$", "")
+    return UNREADABLE in name or bare in _METHOD_OVERRIDES or (bare == "method" and name != bare)
 
 
 def spells(query: bytes | None, name: str) -> int:
@@ -66,8 +86,13 @@ def spells(query: bytes | None, name: str) -> int:
 
     `-`, `_`, `.` and spaces tell no names apart: PHP takes `api.key` and `api key` for `api_key`.
     """
-    wanted = _bare(name.casefold())
-    return sum(UNREADABLE in found or _bare(found) == wanted for found in loose_names(query))
+    return spellings(query)(name)
+
+
+def spellings(query: bytes | None) -> Callable[[str], int]:
+    """The same for several names: the query is read once."""
+    counted = Counter(UNREADABLE if UNREADABLE in found else _bare(found) for found in loose_names(query))
+    return lambda name: counted[_bare(name.casefold())] + counted[UNREADABLE]
 
 
 def _bare(name: str) -> str:
@@ -78,9 +103,9 @@ def _decode(text: bytes) -> bytes:
     for _ in range(_ROUNDS):
         plain = _ESCAPE.sub(_unescape, _NESTED_PERCENT.sub(b"%", text))
         if plain == text:
-            break
+            return text
         text = plain
-    return text
+    return text + b"&\xff"  # who nests deeper than that hides something: one more name, that cannot be read
 
 
 def _unescape(found: re.Match[bytes]) -> bytes:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from proxy.gate.orderrule import FACTS, OrderRule
 from proxy.gate.target import MAX_SEGMENT, MAX_SEGMENTS, PLAIN
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -40,7 +41,10 @@ class Row:
     - `deny`: the broker documents the call and no scope for it, so that none opens it;
     - `sent_prefix`: the constant start of the path, and what is sent instead of it;
     - `websocket`: the call opens a WebSocket;
-    - `fills`: members of a JSON body that are put in here from what is kept of the application in `client_id`.
+    - `fills`: members of a JSON body that are put in here from what is kept of the application in `client_id`;
+    - `order`: what the call has to do with orders; None for a call that has nothing to do with them, which a row that
+      changes something says with `no_order` where rows of the same scope are orders;
+    - `account_captures`: the captures that are an account; `accounts`: names in query or body that hold one too.
     """
 
     id: str
@@ -61,6 +65,10 @@ class Row:
     sent_prefix: tuple[str, str] | None = None
     websocket: bool = False
     fills: tuple[str, ...] = ()
+    order: OrderRule | None = None
+    no_order: bool = False
+    account_captures: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if problems := list(_row_problems(self)):
@@ -76,7 +84,7 @@ class Row:
     @property
     def buffered(self) -> bool:
         """Whether the whole body is read before anything is sent: to know what was sent, or to look into it."""
-        return self.mutating or bool(self.body_without) or bool(self.fills)
+        return self.mutating or bool(self.body_without or self.fills or self.accounts)
 
     def sent(self, path: bytes) -> bytes:
         """What goes to the broker for a path that matched this row: byte for byte, except for a replaced start."""
@@ -109,10 +117,22 @@ def _row_problems(row: Row) -> Iterator[str]:
         yield "max_body is below 0"
     if row.websocket and (row.method != "GET" or row.mutating):
         yield "a WebSocket is opened by a GET that changes nothing"
+    yield from _order_problems(row)
     yield from _template_problems(row)
     yield from _prefix_problems(row)
     yield from _query_problems(row)
     yield from _fill_problems(row)
+
+
+def _order_problems(row: Row) -> Iterator[str]:
+    if row.order is None:
+        return
+    if not row.mutating:
+        yield "what concerns orders changes something: `mutating: true`"
+    for _, form in row.order.forms:
+        for name in (name for fact in FACTS for name in form.names(fact)):
+            if (found := CAPTURE.fullmatch(name)) and found[1] not in row.captures:
+                yield f"its orders, written as {form.name}, tell a fact in {name}, which its path does not have"
 
 
 def _fill_problems(row: Row) -> Iterator[str]:

@@ -1,18 +1,16 @@
-"""How a credential is written into a call, and how it would look if an answer gave it back. Pure.
+"""How a credential is written into a call, and which parts of it no answer may give back. Pure.
 
 A definition says where the broker wants it (`Placement`). One call has exactly one credential, in exactly that place.
 """
 
 import base64
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from proxy.brokers.definition import Placement
 from proxy.gate.query import spells
 from proxy.secret import Secret
-
-SHORTEST_NEEDLE = 8  # bytes; a shorter text would be found in answers that give nothing away
 
 Text = list[tuple[str, str]]
 
@@ -73,27 +71,12 @@ def _check(placement: Placement, target: bytes, headers: Sequence[tuple[str, str
         raise AssertionError("a call was about to leave without exactly one credential")
 
 
-def needles(placement: Placement, credential: Secret) -> tuple[bytes, ...]:
-    """What to look for in an answer: the credential and its secret parts, plain, escaped, and inside of base64."""
+def withheld(placement: Placement, credential: Secret) -> tuple[str, ...]:
+    """What no answer may hold: the credential and its secret parts."""
     text = credential.reveal()
     parts = text.split(":", placement.parts - 1)
     # The user of Basic is a name, often an e-mail address, which answers may well tell.
-    texts = dict.fromkeys([text, *(parts[1:] if placement.kind == "basic" else parts)])
-    return tuple(dict.fromkeys(needle for each in texts for needle in spellings(each)))
-
-
-def spellings(text: str) -> Iterator[bytes]:
-    """A secret as it is, as URLs and JSON escape it, and as base64 holds it, wherever it begins."""
-    raw = text.encode()
-    if len(raw) < SHORTEST_NEEDLE:
-        return
-    yield raw
-    yield quote(text, safe="").encode()
-    yield raw.replace(b"/", b"\\/")
-    for start in range(3):
-        # The characters at both ends also depend on what stands beside the secret.
-        whole = raw[(3 - start) % 3 :]
-        yield base64.b64encode(whole[: len(whole) // 3 * 3])
+    return tuple(dict.fromkeys([text, *(parts[1:] if placement.kind == "basic" else parts)]))
 
 
 def _base64(raw: bytes) -> str:

@@ -52,6 +52,7 @@ NOT_TO_CLIENT = HOP_BY_HOP | frozenset(
         b"reporting-endpoints",
         b"server",
         b"set-cookie",
+        b"set-cookie2",
         b"strict-transport-security",
         b"via",
         b"www-authenticate",  # a browser would ask for a broker's password
@@ -62,6 +63,9 @@ NOT_TO_CLIENT = HOP_BY_HOP | frozenset(
 _ENCODINGS = re.compile(rb"\s*(gzip|deflate|identity)\s*(?:;\s*q=[01](?:\.[0-9]{0,3})?\s*)?", re.ASCII)
 _VALUE = re.compile(rb"[\t\x20-\x7e]*")
 _NAME = re.compile(rb"[A-Za-z0-9!#$%&'*+.^`|~-]+")  # RFC 9110 token, less `_`: gateways fold it into `-`
+# No second slash at the start, no backslash, nothing that a browser drops.
+_REDIRECT = re.compile(r"/[!-.0-\[\]-~][!-\[\]-~]*|/")
+_UPWARDS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -80,6 +84,24 @@ def check(headers: Raw) -> None:
             raise _malformed("no Upgrade is spoken here")
         if name.lower() == b"expect" and value.strip().lower() != b"100-continue":
             raise Refusal("expectation-failed", "Only `Expect: 100-continue` is understood.", close=True)
+    _check_content_type(headers)
+
+
+def _check_content_type(headers: Raw) -> None:
+    """What a guard has read as JSON must not reach the broker under another type, or without any."""
+    if sum(name.lower() == b"content-type" for name, _ in headers) > 1:
+        raise _malformed("it has two Content-Types")
+    if b"content-type" in _named_by_connection(headers):
+        raise _malformed("Connection names the Content-Type")
+
+
+def ends_connection(method: str, headers: Raw) -> bool:
+    """Whether what follows the request on its connection need not be another request, whatever is answered.
+
+    That is so after a CONNECT and after an offer to change protocols: what comes in one piece with such a request, the
+    parser drops, and it would take the rest for the start of the next one.
+    """
+    return method == "CONNECT" or any(name.lower() == b"upgrade" for name, _ in headers)
 
 
 def asks_for_websocket(headers: Raw) -> bool:
@@ -133,11 +155,18 @@ def _value(name: bytes, value: bytes) -> str:
 
 
 def to_client(
-    headers: Raw, *, origin: Origin, mount_url: str, request_id: str, prefixes: Iterable[tuple[str, str]] = ()
+    headers: Raw,
+    *,
+    origin: Origin,
+    mount_url: str,
+    request_id: str,
+    prefixes: Iterable[tuple[str, str]] = (),
+    last: bool = False,
 ) -> Text:
     """What goes back to the client. `mount_url` is where it reached the mount, without a slash at the end.
 
     `prefixes` are the starts of paths that are sent otherwise than they are called: ours, and the broker's for it.
+    `last` says that the connection is closed after this answer.
     """
     dropped = _named_by_connection(headers) | NOT_TO_CLIENT
     kept: Text = []
@@ -162,6 +191,7 @@ def to_client(
         ("Via", "1.1 bearerd"),
         ("X-Content-Type-Options", "nosniff"),
         ("X-Request-Id", request_id),
+        *([("Connection", "close")] if last else []),
     ]
 
 
@@ -181,7 +211,8 @@ def _is_page(headers: Iterable[tuple[str, str]]) -> bool:
 def _location(value: str, origin: Origin, mount_url: str, prefixes: Iterable[tuple[str, str]]) -> str | None:
     """A redirect that stays on the broker's origin, as seen from the mount; any other is dropped."""
     path = value.removeprefix(f"https://{origin}")
-    if not path.startswith("/") or path.startswith("//"):
+    # A browser that follows `/../other` calls another mount, with the key that it has for this one.
+    if not _REDIRECT.fullmatch(path) or _UPWARDS.search(re.split("[?#]", path, maxsplit=1)[0]):
         return None
     for ours, theirs in prefixes:
         if path.startswith(f"{theirs}/"):

@@ -4,8 +4,9 @@ What may be repeated is decided here and only here; see "Replay" in `docs/custod
 """
 
 import zlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http import HTTPStatus
 from time import perf_counter
 
@@ -16,9 +17,10 @@ from proxy.brokers import AnswerRule, Broker, Origin
 from proxy.brokers.definition import Placement
 from proxy.errors import Refusal
 from proxy.gate.clients import grant_of
-from proxy.outbound import Lost, NotSent
-from proxy.relay import credential
+from proxy.outbound import Lost, NotSent, Spoilt
+from proxy.relay import credential as credential_rules
 from proxy.relay import headers as header_rules
+from proxy.relay.echo import Echoed, Needles, Sieve
 from proxy.relay.upstream import Answer, Body, Call, Place, Upload, Upstream
 from proxy.secret import Secret
 from proxy.store import StoreError
@@ -26,7 +28,12 @@ from proxy.tokens.grant import TokenPair
 from proxy.tokens.keeper import Keeper
 
 SMALL = 64 * 1024  # bytes of an answer that are read before its head is passed on
+SEARCHED = 64 * 1024  # bytes of a body in which our credential is looked for; streams are searched to their end
+PART = 32 * 1024  # bytes that are written to a client at a time
 SAFE = frozenset(("GET", "HEAD"))
+# What a gateway says that has passed a call on and heard nothing (RFC 9110, sections 15.6.3 and 15.6.5): no answer of
+# the broker's. Passed on, it would make SDKs send an order again that may have been executed.
+GATEWAY = frozenset((HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT))
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 log = logs.get("relay")
@@ -36,7 +43,8 @@ log = logs.get("relay")
 class Outgoing:
     """A call that the gate has let through. A `body` that is no `Upload` is whole and may be sent again.
 
-    `holds` are secrets that were put into the body here: an answer must not repeat them either.
+    `holds` are secrets that were put into the body here: an answer must not repeat them either. `last_look` is that of
+    `Call`.
     """
 
     method: str
@@ -46,6 +54,7 @@ class Outgoing:
     mutating: bool
     streaming: bool
     holds: tuple[Secret, ...] = ()
+    last_look: Callable[[], None] | None = field(default=None, repr=False)
 
     def with_pair(self, pair: TokenPair) -> Call:
         return Call(
@@ -56,6 +65,7 @@ class Outgoing:
             mutating=self.mutating,
             streaming=self.streaming,
             body=self.body,
+            last_look=self.last_look,
         )
 
     @property
@@ -90,6 +100,7 @@ class Exchange:
     seconds: float = 0.0
     replayed: bool = False
     lent: bool = True
+    sieve: Sieve | None = None  # what the rest of the body has to go through
 
 
 class Relay:
@@ -132,7 +143,12 @@ class Relay:
         pair = await keeper.take()
         exchange = await self._once(outgoing, keeper, pair)
         if exchange.answer.status == HTTPStatus.UNAUTHORIZED:
-            exchange = await self._refused(outgoing, exchange)
+            try:
+                exchange = await self._refused(outgoing, exchange)
+            except Refusal as refusal:
+                if outgoing.mutating:  # it has left once
+                    refusal.retry_after = None
+                raise
         elif HTTPStatus.OK <= exchange.answer.status < HTTPStatus.MULTIPLE_CHOICES:
             keeper.accepted(pair.generation)
         if outgoing.streaming:
@@ -186,7 +202,7 @@ class Relay:
             exchange.keeper.give_back()
             return exchange
         exchange.answer.close()
-        again = await self._once(outgoing, exchange.keeper, newer)
+        again = await self._once(outgoing, exchange.keeper, newer, again=True)
         again.replayed = True
         return again
 
@@ -195,7 +211,7 @@ class Relay:
             return True
         return outgoing.whole and self._broker.refusal_proves_nonexecution
 
-    async def _once(self, outgoing: Outgoing, keeper: Keeper, pair: TokenPair) -> Exchange:
+    async def _once(self, outgoing: Outgoing, keeper: Keeper, pair: TokenPair, *, again: bool = False) -> Exchange:
         """One sending, with a lent pair: it is the exchange's from here on, or has been given back when this raises."""
         try:
             exchange = await self._send(outgoing.with_pair(pair), keeper)
@@ -206,7 +222,7 @@ class Relay:
                 raise
         except NotSent as error:
             keeper.give_back()
-            raise _unreachable(error, outgoing) from None
+            raise _unreachable(error, outgoing, again=again) from None
         except Lost as error:
             keeper.give_back()
             raise (outgoing.fault or _lost(str(error), error.kind, outgoing)) from None
@@ -218,6 +234,8 @@ class Relay:
     async def _send(self, call: Call, keeper: Keeper) -> Exchange:
         started = perf_counter()
         try:
+            answer = await self._upstream.send(call, self._place)
+        except Spoilt:
             answer = await self._upstream.send(call, self._place)
         except Lost as error:
             # A kept-alive connection that the broker was just closing: a read can do no harm twice.
@@ -234,23 +252,31 @@ class Relay:
         change something, whatever the length: half an answer to an order is no answer. Of a 401: it says what to do.
         """
         answer = exchange.answer
+        if outgoing.mutating and answer.status in GATEWAY:
+            raise _lost(f"a gateway before the broker has lost the answer ({answer.status:d})", "reset", outgoing)
         length = header_rules.content_length(answer.headers)
         small = length is not None and length <= SMALL and not outgoing.streaming
         if not has_body(outgoing.method, answer.status):
             exchange.whole = True
         elif small or outgoing.mutating or answer.status == HTTPStatus.UNAUTHORIZED:
             exchange.start, exchange.whole = await answer.start(SMALL)
-        if self._echoes(exchange, outgoing):
+        self._look_for_echoes(exchange, outgoing)
+
+    def _look_for_echoes(self, exchange: Exchange, outgoing: Outgoing) -> None:
+        """Withhold an answer that gives a secret of ours back; what is still to come of it goes through a sieve."""
+        needles = _needles(self._place.placement, exchange.pair.access_token, *outgoing.holds)
+        head = b"\n".join(part for pair in exchange.answer.headers for part in pair)
+        if needles.within(head) or needles.within(exchange.start):
             log.error("an answer held a credential and was withheld", grant=self._place.grant)
             raise _lost("the broker's answer held our credential and was withheld", "malformed", outgoing)
+        if not exchange.whole:
+            exchange.sieve = Sieve(needles, None if outgoing.streaming else SEARCHED)
 
-    def _echoes(self, exchange: Exchange, outgoing: Outgoing) -> bool:
-        """Whether what was read of an answer gives a secret of ours back. Packed bodies are not looked into."""
-        needles = [*credential.needles(self._place.placement, exchange.pair.access_token)]
-        for secret in outgoing.holds:
-            needles += credential.spellings(secret.reveal())
-        seen = [exchange.start, *(value for _, value in exchange.answer.headers)]
-        return any(needle in text for needle in needles for text in seen)
+
+@lru_cache(maxsize=64)
+def _needles(placement: Placement, credential: Secret, *more: Secret) -> Needles:
+    """Kept, because the same pair serves thousands of calls."""
+    return Needles.of([*credential_rules.withheld(placement, credential), *(secret.reveal() for secret in more)])
 
 
 def has_body(method: str, status: int) -> bool:
@@ -277,8 +303,9 @@ def _header(headers: header_rules.Raw, name: bytes) -> str:
     return next((value.decode("latin-1") for key, value in headers if key.lower() == name), "")
 
 
-def _unreachable(error: NotSent, outgoing: Outgoing) -> Refusal:
-    detail = f"The broker could not be reached: {error}. Nothing was sent."
+def _unreachable(error: NotSent, outgoing: Outgoing, *, again: bool) -> Refusal:
+    done = "The broker had refused the token before, and nothing was executed" if again else "Nothing was sent"
+    detail = f"The broker could not be reached: {error}. {done}."
     if outgoing.safe:
         return Refusal("broker-unreachable", detail, status=502)
     return Refusal("broker-unreachable", detail, status=503, retry_after=5)
@@ -333,13 +360,26 @@ def _set_headers(response: web.StreamResponse, headers: header_rules.Text) -> No
 
 
 async def _pump(request: web.BaseRequest, exchange: Exchange, response: web.StreamResponse) -> None:
-    if exchange.start:
-        await response.write(exchange.start)
     try:
-        async for chunk in exchange.answer.chunks():
-            await response.write(chunk)
-    except Lost:
+        async for piece in _sifted(exchange):
+            # In parts: what a slow client has not taken yet stays in memory, and there may be hundreds of them.
+            for at in range(0, len(piece), PART):
+                await response.write(piece[at : at + PART])
+    except (Lost, Echoed) as error:
+        if isinstance(error, Echoed):
+            log.error("an answer held a credential and was cut off", grant=exchange.keeper.name)
         # The head has gone: a cut connection is the only honest way to say that the body is not complete.
         if request.transport is not None:
             request.transport.abort()
         raise ConnectionAbortedError("the broker's answer broke off") from None
+
+
+async def _sifted(exchange: Exchange) -> AsyncIterator[bytes]:
+    """The whole body, piece by piece. Raises `Echoed` before the end of a secret goes on."""
+    sieve = exchange.sieve
+    if sieve is None:
+        raise AssertionError("an answer was about to go on unsearched")
+    yield sieve.pass_on(exchange.start)
+    async for chunk in exchange.answer.chunks():
+        yield sieve.pass_on(chunk)
+    yield sieve.rest()

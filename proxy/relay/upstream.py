@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,14 +12,14 @@ from yarl import URL
 from proxy.brokers.definition import BEARER, Placement
 from proxy.brokers.origin import HostPattern, Origin, pinned
 from proxy.errors import Refusal
-from proxy.outbound import CONNECT_TIMEOUT, Lost, Trace, own_errors, session, tls_context
+from proxy.outbound import CONNECT_TIMEOUT, Lost, Trace, last_look, own_errors, session, tls_context
 from proxy.relay import credential
 from proxy.relay.headers import Raw
 from proxy.tokens.grant import TokenPair
 
 IDLE = 15.0  # seconds that a connection is kept for the next call; brokers close theirs after a minute or more
 POOLS = 64  # grants whose connections are kept
-WARM = 100  # connections a pool
+MOST = 1000  # connections a pool: with fewer than calls of one client, its slow answers would keep all others waiting
 LARGEST_HEAD = 32 * 1024  # bytes of an answer's head
 
 
@@ -49,7 +49,10 @@ Body = bytes | Upload | None
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to a broker. `target` is path and query, byte for byte; `headers` have passed `headers.to_broker`."""
+    """One request to a broker. `target` is path and query, byte for byte; `headers` have passed `headers.to_broker`.
+
+    `last_look` may raise a `Refusal` right before the first byte is written, when all waiting is over.
+    """
 
     method: str
     target: bytes = field(repr=False)
@@ -58,6 +61,7 @@ class Call:
     mutating: bool
     streaming: bool = False
     body: Body = field(default=None, repr=False)
+    last_look: Callable[[], None] | None = field(default=None, repr=False)
 
 
 class Answer(Protocol):
@@ -84,7 +88,10 @@ class Upstream(Protocol):
     """How calls reach brokers."""
 
     async def send(self, call: Call, place: "Place") -> Answer:
-        """Send once. Raises `NotSent` (not a byte has left) or `Lost` (it may have been processed)."""
+        """Send once. Raises `NotSent` (not a byte has left) or `Lost` (it may have been processed).
+
+        `call.last_look` is called once the connection is there; what it raises passes, and not a byte has left.
+        """
         ...
 
     async def close(self) -> None: ...
@@ -136,20 +143,22 @@ class SessionUpstream:
         trace = Trace()
         pool.busy += 1
         try:
-            with own_errors():
-                answer = await pool.client.request(
-                    call.method,
-                    url,
-                    headers=headers,
-                    data=call.body,
-                    timeout=_timeout(call, place),
-                    allow_redirects=False,
-                    trace_request_ctx=trace,
-                )
+            with own_errors(), last_look(call.last_look):
+                # The library limits the whole of an exchange or none of it: the head of a stream has a limit too.
+                async with asyncio.timeout(place.total if call.streaming else None):
+                    answer = await pool.client.request(
+                        call.method,
+                        url,
+                        headers=headers,
+                        data=call.body,
+                        timeout=_timeout(call, place),
+                        allow_redirects=False,
+                        trace_request_ctx=trace,
+                    )
         except BaseException as error:
             pool.busy -= 1
             if isinstance(error, Lost):
-                error.reused = trace.reused
+                error.reused = trace.reused and not error.begun
             raise
         found = SessionAnswer(answer, pool)
         if fault := _fault(answer):
@@ -167,7 +176,7 @@ class SessionUpstream:
                     await self._make_room()
                     # A mutating call never meets a connection that the broker is just closing: nobody could tell
                     # afterwards whether the order got through.
-                    keep_alive, limit = (None, 0) if mutating else (IDLE, WARM)
+                    keep_alive, limit = (None, 0) if mutating else (IDLE, MOST)
                     client = session(
                         tls,
                         private_hosts=place.private_hosts,
@@ -207,7 +216,11 @@ def _fault(answer: aiohttp.ClientResponse) -> str | None:
     """Why an answer's head is not taken, if so."""
     if not 200 <= answer.status <= 599:  # noqa: PLR2004
         return "the answer has no valid status"
-    codings = [value.strip().lower() for name, value in answer.raw_headers if name.lower() == b"transfer-encoding"]
+    if answer.version not in (aiohttp.HttpVersion10, aiohttp.HttpVersion11):
+        return "the answer is in another version of HTTP"
+    codings = [
+        value.strip(b" \t").lower() for name, value in answer.raw_headers if name.lower() == b"transfer-encoding"
+    ]
     if codings not in ([], [b"chunked"]):
         # The client would get the coded bytes without a word about the coding.
         return "the answer has a transfer coding that nobody asked for"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from proxy.simulator.faults import Faults
+from proxy.simulator.options import Options
 
 
 class NotSupported(Exception):
@@ -72,6 +73,10 @@ class Simulator(Protocol):
 
         `NotSupported` if the broker's API has one address for ever.
         """
+
+    @property
+    def options(self) -> Options:
+        """The knobs; they may be turned while it runs."""
 
     def steal(self) -> None:
         """Another program redeems the refresh token. `NotSupported` if that spends nothing."""

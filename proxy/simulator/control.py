@@ -1,9 +1,10 @@
 """The control listener: plain HTTP on loopback, by which a person or a test drives the simulators.
 
 `GET /state`, `GET /faults`; `POST /expire`, `/move-api-server`, `/steal` with `{"broker": name}`; `POST /faults` with
-`{"broker": name, "fault": name, "times": 1}`. A POST answers the broker's new state, `POST /faults` what is armed now.
-A mistake, or a command that makes no sense for the broker, is a 400 (404 and 405 for path and method) with
-`{"error": one sentence}`, and nothing was done.
+`{"broker": name, "fault": name, "times": 1}`; `POST /limits` with `{"broker": name, "calls": 5, "seconds": 10}`, which
+are from then on the limit of each of the broker's rate categories; `"calls": 0` lifts it. A POST answers the broker's
+new state, `POST /faults` what is armed now, `POST /limits` what it was sent. A mistake, or a command that makes no
+sense for the broker, is a 400 (404 and 405 for path and method) with `{"error": one sentence}`, and nothing was done.
 """
 
 import json
@@ -16,7 +17,9 @@ from proxy.simulator import NotSupported, Simulator
 from proxy.simulator.faults import UnknownFault
 from proxy.simulator.listener import Answer, Listener
 
-_COMMANDS = frozenset({"/expire", "/move-api-server", "/steal", "/faults"})
+_COMMANDS = frozenset({"/expire", "/move-api-server", "/steal", "/faults", "/limits"})
+_ARGUMENTS = {"/faults": {"broker", "fault", "times"}, "/limits": {"broker", "calls", "seconds"}}
+_DAY = 86_400.0
 _READS = frozenset({"/state", "/faults"})
 
 
@@ -58,7 +61,7 @@ class Control:
             return self._command(path, _arguments(body, path))
         if path in _COMMANDS | _READS:
             raise _Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} does not take this method")
-        raise _Refused(HTTPStatus.NOT_FOUND, "paths: /state, /expire, /move-api-server, /steal, /faults")
+        raise _Refused(HTTPStatus.NOT_FOUND, "paths: /state, /expire, /move-api-server, /steal, /faults, /limits")
 
     def _read(self, path: str) -> dict[str, object]:
         if path == "/state":
@@ -72,6 +75,8 @@ class Control:
             raise _Refused(HTTPStatus.BAD_REQUEST, f"broker must be one of: {', '.join(self._simulators)}")
         if path == "/faults":
             return {simulator.name: _arm(simulator, arguments)}
+        if path == "/limits":
+            return {simulator.name: _limit(simulator, arguments)}
         commands = {
             "/expire": simulator.expire,
             "/move-api-server": simulator.move_api_server,
@@ -95,8 +100,18 @@ def _arm(simulator: Simulator, arguments: dict[str, object]) -> dict[str, int]:
     return simulator.faults.armed()
 
 
+def _limit(simulator: Simulator, arguments: dict[str, object]) -> dict[str, object]:
+    calls, seconds = arguments.get("calls"), arguments.get("seconds", 60)
+    if not isinstance(calls, int) or isinstance(calls, bool) or not isinstance(seconds, int | float):
+        raise _Refused(HTTPStatus.BAD_REQUEST, "calls must be a whole number, seconds a number")
+    if calls < 0 or not 0 < seconds <= _DAY:
+        raise _Refused(HTTPStatus.BAD_REQUEST, "calls must be 0 or more, seconds above 0 and at most a day")
+    simulator.options.limit = (calls, seconds) if calls else None
+    return {"calls": calls, "seconds": seconds}
+
+
 def _arguments(body: bytes, path: str) -> dict[str, object]:
-    known = {"broker", "fault", "times"} if path == "/faults" else {"broker"}
+    known = _ARGUMENTS.get(path, {"broker"})
     try:
         arguments = json.loads(body)
     except (ValueError, RecursionError):

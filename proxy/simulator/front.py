@@ -13,7 +13,7 @@ from aiohttp import web
 
 from proxy.simulator.authorize import Parameters, form_of
 from proxy.simulator.faults import Fault, Faults
-from proxy.simulator.listener import HTML, TEXT, Answer, hang, reset, truncate
+from proxy.simulator.listener import HTML, TEXT, Answer, close, drip, hang, head_only, reset, truncate
 from proxy.simulator.options import Options
 from proxy.simulator.tokens import KINDS, Tokens
 
@@ -21,6 +21,19 @@ TOKEN, API, ORDER = "token", "api", "order"
 Texts = Mapping[str, str]
 Refusal = Answer | Callable[[], Answer]
 
+# How a connection to an API can break, and how a gateway before it can; every simulated broker has these.
+BROKEN = {
+    "api-drop": "connection reset (refused)",
+    "api-close": "connection closed (refused)",
+    "api-early": "503 page before the body is read, then the end of the connection (refused)",
+    "api-drop-before-answer": "connection reset instead of an answer (done)",
+    "api-close-before-answer": "connection closed instead of an answer (done)",
+    "api-close-after-head": "the head of the answer, then the end of the connection (done)",
+    "api-hang-after": "never answers (done)",
+    "api-drip": "the answer comes in pieces, which takes some seconds (done)",
+    "api-gateway-502": "502 page of a gateway that has lost the answer (done)",
+    "api-gateway-504": "504 page of a gateway that has lost the answer, with Retry-After: 1 (done)",
+}
 _TOKEN = {
     "token-invalid-grant": '400 {"error": "invalid_grant"} (refused)',
     "token-403": "403 page (refused)",
@@ -42,15 +55,20 @@ _TOKEN = {
 _API = {
     "api-500": "500 page (refused)",
     "api-hang": "never answers (refused)",
-    "api-drop": "connection reset (refused)",
+    **BROKEN,
     "api-slow": "answers after some seconds (done)",
-    "api-drop-before-answer": "connection reset instead of an answer (done)",
     "api-truncated": "half of the answer, then the end of the connection (done)",
 }
 _BOTH = {"maintenance": "503 page (refused)"}
 
 _ERROR_PAGE = Answer(500, b"<html><body><h1>Internal Server Error</h1></body></html>", HTML)
 _MAINTENANCE = Answer(503, b"<html><body><h1>Down for maintenance</h1></body></html>", HTML)
+
+_PIECES = 4
+GATEWAY: Mapping[str, Answer] = {
+    "api-gateway-502": Answer(502, b"<html><body><h1>502 Bad Gateway</h1></body></html>", HTML),
+    "api-gateway-504": Answer(504, b"<html><body><h1>504 Time-out</h1></body></html>", HTML, {"Retry-After": "1"}),
+}
 
 FOREIGN_API_SERVER = "https://api.broker.evil.example/"
 
@@ -144,11 +162,25 @@ class Front:
         fault = self._faults.take(API)
         if fault is not None and fault in self._refusals:
             return self._refusal(fault).response()
-        if fault == "api-hang":
-            await hang()
-        if fault == "api-drop":
-            return reset(request)
+        if (broken := await broken_off(request, fault)) is not None:
+            return broken
         return await spoiled(request, await answer(), fault, slow=self._options.slow)
+
+
+async def broken_off(request: web.BaseRequest, fault: str | None) -> web.StreamResponse | None:
+    """How an API's connection ends by a fault of those that keep a call from being carried out, if it is one."""
+    match fault:
+        case "api-hang":
+            await hang()
+        case "api-drop":
+            return reset(request)
+        case "api-close":
+            return close(request)
+        case "api-early":
+            return await truncate(request, _MAINTENANCE, len(_MAINTENANCE.body))
+        case _:
+            pass
+    return None
 
 
 async def spoiled(request: web.BaseRequest, answer: Answer, fault: str | None, *, slow: float) -> web.StreamResponse:
@@ -158,6 +190,16 @@ async def spoiled(request: web.BaseRequest, answer: Answer, fault: str | None, *
             await asyncio.sleep(slow)
         case "api-drop-before-answer":
             return reset(request)
+        case "api-close-before-answer":
+            return close(request)
+        case "api-close-after-head":
+            return head_only(request, answer)
+        case "api-hang-after":
+            await hang()
+        case "api-drip":
+            return await drip(request, answer, _PIECES, slow / _PIECES)
+        case "api-gateway-502" | "api-gateway-504":
+            return GATEWAY[fault].response()
         case "api-truncated":
             return await truncate(request, answer, len(answer.body) // 2)
         case _:

@@ -81,6 +81,36 @@ def reset(request: web.BaseRequest) -> web.StreamResponse:
     return web.Response()  # aiohttp wants one; the connection is gone
 
 
+def close(request: web.BaseRequest) -> web.StreamResponse:
+    """End the connection in an orderly way; nothing of an answer is sent."""
+    if request.transport is not None:
+        request.transport.close()
+    return web.Response()
+
+
+def head_only(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+    """Send the head of the answer, which promises a body, and close."""
+    headers = {"Content-Type": answer.content_type, "Content-Length": str(len(answer.body)), **answer.headers}
+    lines = [f"HTTP/1.1 {answer.status} Whatever", *(f"{name}: {value}" for name, value in headers.items())]
+    if request.transport is not None:
+        # By hand: the library keeps a head back until there is some of the body.
+        request.transport.write("\r\n".join([*lines, "", ""]).encode())
+    return close(request)
+
+
+async def drip(request: web.BaseRequest, answer: Answer, pieces: int, seconds: float) -> web.StreamResponse:
+    """The whole answer, its body in so many pieces, with a pause of so many seconds before each."""
+    headers = {"Content-Type": answer.content_type, "Content-Length": str(len(answer.body)), **answer.headers}
+    response = web.StreamResponse(status=answer.status, headers=headers)
+    await response.prepare(request)
+    length = -(-len(answer.body) // pieces) or 1
+    for start in range(0, len(answer.body), length):
+        await asyncio.sleep(seconds)
+        await response.write(answer.body[start : start + length])
+    await response.write_eof()
+    return response
+
+
 async def truncate(request: web.BaseRequest, answer: Answer, keep: int) -> web.StreamResponse:
     """Promise the whole body, send its first `keep` bytes, close."""
     headers = {"Content-Type": answer.content_type, "Content-Length": str(len(answer.body)), **answer.headers}

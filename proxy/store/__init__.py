@@ -170,6 +170,12 @@ class Store(Protocol):
         and marks only, because a name that comes back counts from 1 again. A `spending` of the row ends with it.
         """
 
+    async def discard(self, generations: Mapping[str, int]) -> set[str]:
+        """Delete the rows of these names, each if it is still at its generation; return the names of those that were.
+
+        The same as so many swaps, each with a commit number of its own, in one transaction: for a page of client keys.
+        """
+
     async def rewrite(self, reseal: Callable[[Row], bytes], key_id: str, extra: Row | None = None) -> int:
         """Replace every sealed value, kept previous ones too, in one transaction, and set `key_id`; return how many.
 

@@ -103,6 +103,14 @@ class MemoryDisk:
         self._turn("replace")
         self._files[target] = self._files.pop(source)
 
+    def remove(self, path: Path) -> None:
+        self._turn("remove")
+        self._files.pop(path, None)
+
+    def names(self, directory: Path) -> list[str]:
+        self._turn("names")
+        return sorted(path.name for path in self._files if path.parent == directory)
+
     def identity(self, descriptor: int) -> str:  # noqa: ARG002  there are no copies to tell apart
         return "memory"
 
@@ -136,10 +144,6 @@ class MemoryDisk:
     def content(self, path: Path) -> bytes:
         """What a reader of `path` sees."""
         return bytes(self._files[path].visible)
-
-    def remove(self, path: Path) -> None:
-        """Delete `path`."""
-        del self._files[path]
 
     def _copy(self, contents: dict[Path, bytes]) -> "MemoryDisk":
         other = MemoryDisk()

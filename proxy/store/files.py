@@ -40,6 +40,21 @@ def check_directory(path: Path, *, private: bool = True) -> None:
         raise UnsafeFile(f"{path} may {verb} by other users (mode {mode:04o}); run: chmod {fix} {quoted}")
 
 
+def check_place(path: Path) -> None:
+    """Refuse a place for `path` where another user could put something else under that name.
+
+    Its directory must be ours and written to by nobody else; those above must not be open to others either, but for
+    sticky ones such as /tmp, where nobody can rename what is another's. `UnsafeFile`; `OSError`.
+    """
+    check_directory(path.parent, private=False)
+    for above in path.parent.resolve().parents:
+        status = above.stat()
+        theirs = status.st_uid not in (0, os.geteuid())
+        open_to_all = status.st_mode & _OTHERS_WRITE and not status.st_mode & stat.S_ISVTX
+        if theirs or open_to_all:
+            raise UnsafeFile(f"{above} may be written by other users, who could put another {path.name} there")
+
+
 def make_directory(path: Path) -> None:
     """Make `path`, and what is missing above it, with mode 0700 if it is missing; then check it."""
     missing = itertools.takewhile(lambda each: not each.exists(), (path, *path.parents))
@@ -162,7 +177,9 @@ def sync_directory(path: Path) -> None:
 
 
 class Files(Protocol):
-    """What the journal needs of a disk. `SystemFiles` is the machine's, `disk.MemoryDisk` one that breaks on request.
+    """What the journal and the audit trail need of a disk.
+
+    `SystemFiles` is the machine's, `disk.MemoryDisk` one that breaks on request.
 
     All methods raise `OSError` as the system does; those that take a path also `UnsafeFile`.
     """
@@ -190,6 +207,12 @@ class Files(Protocol):
 
     def replace(self, source: Path, target: Path) -> None:
         """Rename, durably."""
+
+    def names(self, directory: Path) -> list[str]:
+        """The files in a directory, which is made (0700) if it is missing."""
+
+    def remove(self, path: Path) -> None:
+        """Delete a file, durably. Nothing happens if there is none."""
 
     def identity(self, descriptor: int) -> str:
         """Names the file and its machine: a copy has another name, unless the disk was cloned."""
@@ -241,6 +264,18 @@ class SystemFiles:
     def replace(self, source: Path, target: Path) -> None:
         source.replace(target)
         sync_directory(target.parent)
+
+    def names(self, directory: Path) -> list[str]:
+        if not directory.exists():
+            make_directory(directory)
+            for above in (directory.parent, directory.parent.parent):
+                sync_directory(above)
+        check_directory(directory)
+        return sorted(entry.name for entry in directory.iterdir() if not entry.is_dir())
+
+    def remove(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        sync_directory(path.parent)
 
     def identity(self, descriptor: int) -> str:
         return f"{machine()}/{os.fstat(descriptor).st_ino}"

@@ -3,7 +3,7 @@
 import heapq
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from proxy.clock import SystemClock
@@ -106,6 +106,13 @@ class MemoryStore:
         else:
             self._put(Row(name, expected + 1, sealed), number)
         return expected + 1
+
+    async def discard(self, generations: Mapping[str, int]) -> set[str]:
+        return {
+            name
+            for name, generation in generations.items()
+            if generation and await self.swap(name, expected=generation, sealed=None) is not None
+        }
 
     async def rewrite(self, reseal: Callable[[Row], bytes], key_id: str, extra: Row | None = None) -> int:
         self._check_standing()

@@ -6,7 +6,7 @@ clock. The tables are made by `migrations.py`, never here.
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from proxy.secret import Secret
@@ -111,6 +111,15 @@ class PostgresStore:
                 return expected + 1
             await self._missed(transaction)
         return None
+
+    async def discard(self, generations: Mapping[str, int]) -> set[str]:
+        async with self._connections.writing() as transaction:
+            number = await self._lock(transaction)
+            rows = await transaction.fetch(sql.DISCARD, list(generations), list(generations.values()))
+            gone = [name for (name,) in rows]
+            await transaction.execute(sql.DISCARDED, number, gone)
+            await transaction.execute("UPDATE bearerd.meta SET commits = $1", number + len(gone))
+        return set(gone)
 
     async def rewrite(self, reseal: Callable[[Row], bytes], key_id: str, extra: Row | None = None) -> int:
         async with self._connections.writing() as transaction:

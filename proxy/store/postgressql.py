@@ -40,6 +40,14 @@ DELETE = f"""{_NUMBERED}, gone AS (
 )
 INSERT INTO bearerd.deletions (name, commit_number) SELECT name, commits FROM gone
 ON CONFLICT (name) DO UPDATE SET commit_number = excluded.commit_number RETURNING 1"""
+# With the row of `meta` locked: nobody else commits meanwhile.
+DISCARD = """
+DELETE FROM bearerd.records USING unnest($1::text[], $2::bigint[]) AS unwanted (name, generation)
+WHERE records.name = unwanted.name AND records.generation = unwanted.generation RETURNING records.name"""
+DISCARDED = """
+INSERT INTO bearerd.deletions (name, commit_number)
+SELECT name, $1 + place FROM unnest($2::text[]) WITH ORDINALITY AS gone (name, place)
+ON CONFLICT (name) DO UPDATE SET commit_number = excluded.commit_number"""
 INSERT = f"""
 WITH numbered AS (
   UPDATE bearerd.meta SET commits = commits + 1

@@ -8,7 +8,7 @@ written to. Not for network file systems.
 import contextlib
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self, TypeVar
@@ -114,6 +114,9 @@ class SQLiteStore:
         if swap.fault is not None:
             raise self._named(swap.fault) from None
         return swap.moved
+
+    async def discard(self, generations: Mapping[str, int]) -> set[str]:
+        return await self._run(lambda: self._file.change(lambda meta: self._discard(meta, generations))) or set()
 
     async def rewrite(self, reseal: Callable[[Row], bytes], key_id: str, extra: Row | None = None) -> int:
         count = await self._run(lambda: self._commit(lambda meta: self._rewrite(meta, reseal, extra), key_id))
@@ -272,6 +275,14 @@ class SQLiteStore:
         except Exception as fault:  # noqa: BLE001  each of them gets to know
             for swap in swaps:
                 swap.fault = fault
+
+    def _discard(self, meta: Meta, generations: Mapping[str, int]) -> tuple[Meta, set[str]] | None:
+        self._check_standing(meta)
+        gone: set[str] = set()
+        for name, generation in generations.items():
+            if self._swap(meta.commits + len(gone) + 1, _Swap(name, generation, None)) is not None:
+                gone.add(name)
+        return (replace(meta, commits=meta.commits + len(gone)), gone) if gone else None
 
     def _swap(self, number: int, swap: _Swap) -> int | None:
         name, expected = swap.name, swap.expected

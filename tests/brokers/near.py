@@ -4,7 +4,6 @@ Nothing here asks the code of the gate what matches: a path is held against a pl
 """
 
 import csv
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ from proxy.gate.scopes import Match, Row
 from proxy.gate.target import parse
 
 HERE = Path(__file__).parent
-TRICKS: list[str] = json.loads((HERE.parent / "gate" / "tricks.json").read_text(encoding="utf-8"))
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
 
 _UUID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
@@ -117,13 +115,6 @@ class Table:
         """Calls that differ from the row's own in one respect, each once, and are no other row's."""
         seen = dict.fromkeys(_near(row, self.path(row)))
         return ((method, raw) for method, raw in seen if not self.in_table(method, raw))
-
-    def tricked(self, row: Row, trick: str) -> Iterator[str]:
-        """A trick at every place of the row's path that it can be played at."""
-        path = self.path(row)
-        cuts = [place for place, char in enumerate(path) if char == "/" and place] if "{head}" in trick else [len(path)]
-        for cut in cuts:
-            yield trick.format(path=path, head=path[:cut], last=path[cut + 1 :])
 
 
 @cache

@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from proxy.brokers import builtin, builtin_names
 from proxy.gate.scopes import Match, Row
 from proxy.gate.target import parse
-from tests.brokers.near import CAPTURES, HERE, TRICKS, Table, query_of, table, tables
+from tests.brokers.near import CAPTURES, HERE, Table, query_of, table, tables
 
 JUNK = ("", "False=False", "startTime=2026-01-01T00%3A00%3A00%2B00%3A00&ids=1%2C2", "a;b=c&&=")
 MOUNTS = ("/mount", "/mount/", "", "/")
 FLAGS = ("mutating", "streaming", "inferred", "deny", "websocket")
 
-each_table = pytest.mark.parametrize("each", tables(), ids=str)
 each_row = pytest.mark.parametrize(
     ("each", "row"), [(each, row) for each in tables() for row in each.rows], ids=lambda of: getattr(of, "id", str(of))
 )
@@ -81,27 +80,23 @@ def test_near_misses_of_each_row_are_refused(each: Table, row: Row) -> None:
     assert [] == [miss for miss in misses if isinstance(each.decide(*miss), Match)]
 
 
-@each_table
-def test_a_trick_is_refused_on_every_row(each: Table) -> None:
-    """Dot segments, encodings, parameters and foreign forms reach no row, at any place of any path."""
-    for trick in TRICKS:
+def test_no_row_goes_without_its_tests() -> None:
+    """Every row of every definition has its own call and five others that are refused, or the build fails."""
+    everywhere = {
+        (name, api.name, row.id)
+        for name in builtin_names()
+        for api in builtin(name).apis.values()
+        for row in api.table.rows
+    }
+    assert everywhere == {(each.broker, each.api, row.id) for each in tables() for row in each.rows}
+    for each in tables():
         for row in each.rows:
-            for raw in each.tricked(row, trick):
-                # One doubled slash after the mount is the mount's own: it is never sent.
-                own = raw == "/" + each.path(row) or ("?" not in raw and each.in_table(row.method, raw))
-                for mount in (None, "mount"):
-                    whole = "/mount" + raw if mount is None and raw.startswith("/") else raw
-                    found = each.decide(row.method, whole, mount)
-                    assert own == isinstance(found, Match), (row.id, whole)
-                    assert own or found in ("ambiguous-target", "scope-denied", "unknown-mount")
-
-
-@pytest.mark.parametrize(("broker", "targets"), [("questrade", 5_000), ("tradier", 9_000), ("alpaca", 50_000)])
-def test_the_tricks_make_thousands_of_targets(broker: str, targets: int) -> None:
-    """The corpus over all rows and places is this many different raw targets, at least."""
-    own = [each for each in tables() if each.broker == broker]
-    found = {raw for each in own for row in each.rows for trick in TRICKS for raw in each.tricked(row, trick)}
-    assert targets <= len(found)
+            asked = f"?{query_of(row)}" if query_of(row) else ""
+            found = each.decide(row.method, each.path(row) + asked)
+            assert isinstance(found, Match)
+            assert row == found.row
+            refused = [miss for miss in each.near(row) if not isinstance(each.decide(*miss), Match)]
+            assert 5 <= len(refused), row.id
 
 
 TOKEN_PATHS = [

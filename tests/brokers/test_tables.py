@@ -115,8 +115,13 @@ def test_no_row_opens_a_built_in_rows_call_by_another_name(broker: str, row: str
 
 def test_a_row_may_call_a_built_in_rows_call_by_another_name_under_its_rules() -> None:
     """For a client that begins its paths otherwise."""
-    row = "{id: mine, method: POST, path: /orders, scope: trading, mutating: true, sent_prefix: [/orders, /v2/orders]}"
-    assert [] == extend_text(f"apis: {{trading: {{rows: [{row}]}}}}", "alpaca")[1]
+    row = 'id: mine, method: PATCH, path: "/orders/{order_id}", scope: trading, sent_prefix: [/orders, /v2/orders]'
+    row += ", mutating: true"
+    order = "order: {kind: change, form: change}"
+    assert [] == extend_text(f"apis: {{trading: {{rows: [{{{row}, {order}}}]}}}}", "alpaca")[1]
+    for other in ("order: {kind: lower}", "order: none", "rate: trading"):
+        problems = extend_text(f"apis: {{trading: {{rows: [{{{row}, {other}}}]}}}}", "alpaca")[1]
+        assert ["it would send calls of the built-in row orders_one_patch" in each for each in problems] == [True]
 
 
 def test_a_path_that_is_sent_as_another_reaches_no_token_endpoint() -> None:

@@ -1,5 +1,7 @@
 """`bearerd clients`, with and without a running server."""
 
+import re
+
 import pytest
 
 from proxy.gate.clients import key_fault
@@ -11,7 +13,9 @@ def test_a_key_is_made_listed_and_removed_without_a_server(customer: Person) -> 
     done = customer.run("clients", "add", "notebook")
     assert (0, None) == (done.code, key_fault(done.out.removesuffix("\n")))
     assert done.out.strip() not in customer.run("clients", "list").out
-    assert "✓ notebook  2     questrade: read_md" in customer.run("clients", "list").out
+    listed = customer.run("clients", "list").out
+    assert "✓ notebook  2     never      questrade: read_md" in listed
+    assert re.search(r"✓ notebook 2 +20\d\d-\d\d-\d\d \d\d:\d\d \w+ +never +never +everybody's", listed), listed
 
     assert 1 == customer.run("clients", "remove", "notebook").code
     assert 2 == customer.run("clients", "remove", "notebook", "--yes", "--json").document["removed"]
@@ -55,3 +59,37 @@ def test_a_key_is_bound_to_one_person_without_a_server(customer: Person) -> None
     assert "2 (1 bound)" in customer.run("clients", "list").out
     for wrong in ("questrade/ANN",):
         assert 1 == customer.run("clients", "add", "notebook", "--grant", wrong).code
+
+
+def test_a_key_has_an_end_and_is_replaced_without_a_server(customer: Person) -> None:
+    """`rotate` prints the new key alone, and the old one gets its end; one key is removed by its number."""
+    made = customer.run("clients", "add", "notebook", "--expires", "2099-12-31", "--json").document
+    assert (2, 4_102_444_800.0) == (made["number"], made["expires"])
+    several = customer.run("clients", "rotate", "notebook")
+    assert (1, True) == (several.code, "several keys; say which to replace: --key 1, 2" in several.err)
+
+    done = customer.run("clients", "rotate", "notebook", "--key", "1", "--overlap", "30m", "--expires", "90d")
+
+    assert (0, None) == (done.code, key_fault(done.out.strip()))
+    assert re.search(r"Key 1 of notebook is refused from 20.* on\.\nKey 3, good until 20", done.err)
+    listed = customer.run("clients", "list", "notebook").out
+    assert re.search(r"✓ notebook 1 .* in (30m|29m), replaced +never", listed)
+    assert re.search(r"✓ notebook 3 .* in (89d23h|90d0h) +never", listed)
+    assert 1 == customer.run("clients", "remove", "notebook", "--key", "2", "--yes", "--json").document["removed"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("add", "notebook", "--expires", "soon"),
+        ("add", "notebook", "--expires", "90"),
+        ("rotate", "notebook", "--overlap", "2026-01-01"),
+        ("rotate", "notebook", "--key", "0"),
+        ("remove", "notebook", "--key", "x"),
+        ("list", "--grant", "questrade/ann"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_meant_is_a_usage_error(arguments: tuple[str, ...]) -> None:
+    """Before anything is opened."""
+    assert 2 == invoke("clients", *arguments).exit_code

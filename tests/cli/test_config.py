@@ -2,6 +2,8 @@
 
 import json
 
+from proxy.clock import SystemClock
+from tests.authority import Authority
 from tests.cli.support import Person, invoke
 from tests.product import ROOT
 
@@ -67,3 +69,19 @@ def test_reload_takes_a_change_over_or_says_why_not(customer: Person) -> None:
 def test_reload_without_a_server(customer: Person) -> None:
     """Nothing to reload: 6."""
     assert 6 == customer.run("reload").code
+
+
+def test_check_looks_into_the_files_of_tls(person: Person) -> None:
+    """A key that others can read, say, is told with its line and the command that helps."""
+    ours = Authority(person.home / "tls", "ours", now=SystemClock().now().wall)
+    pair = ours.issue("server", "localhost")
+    tls = "tls:\n  certificate_file: tls/server.crt\n  key_file: tls/server.key\n"
+    path = str(person.write_config(**{"clients:\n": f"{tls}clients:\n"}))
+    assert 0 == invoke("config", "check", "-c", path).exit_code
+
+    pair.key.chmod(0o644)
+    result = invoke("config", "check", "--json", "-c", path)
+
+    (problem,) = json.loads(result.stdout)["problems"]
+    assert (3, "tls.key_file", 13) == (result.exit_code, problem["path"], problem["line"])
+    assert "run: chmod 600" in problem["message"]

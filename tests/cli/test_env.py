@@ -3,7 +3,9 @@
 import json
 import stat
 
+from proxy.clock import SystemClock
 from proxy.gate.clients import new_key
+from tests.authority import Authority
 from tests.cli.support import Person, invoke
 
 KEY = new_key(bytes).reveal()
@@ -145,3 +147,20 @@ def test_a_token_file_finds_its_broker_s_mount(person: Person) -> None:
     result = invoke("env", "alpaca", "-c", str(person.config), "--format", "qtrade", BEARERD_KEY=KEY)
     assert 2 == result.exit_code
     assert "qtrade is a library for questrade" in result.stderr
+
+
+def test_addresses_are_those_of_the_certificate(person: Person) -> None:
+    """With TLS a program must call a name that the certificate is for, or it would refuse us."""
+    ours = Authority(person.home / "tls", "ours", now=SystemClock().now().wall)
+    ours.issue("server", "bearerd.internal")
+    tls = "tls: {certificate_file: tls/server.crt, key_file: tls/server.key}\n"
+    path = str(person.write_config(**FIXED, **{"clients:\n": f"{tls}clients:\n"}))
+
+    result = invoke("env", "questrade", "-c", path, BEARERD_KEY=KEY)
+
+    assert "export BEARERD_URL='https://bearerd.internal:8080'" in result.stdout
+    assert "export QUESTRADE_API_SERVER='https://bearerd.internal:8080/questrade/'" in result.stdout
+    (person.home / "tls/server.crt").write_text("no certificate")
+    result = invoke("env", "questrade", "-c", path, BEARERD_KEY=KEY)
+    assert (3, "") == (result.exit_code, result.stdout)
+    assert "server.crt holds no certificate in PEM" in result.stderr

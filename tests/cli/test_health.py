@@ -2,6 +2,9 @@
 
 import pytest
 
+from proxy.cli.ports import reserve
+from proxy.clock import SystemClock
+from tests.authority import Authority
 from tests.cli.support import Person, invoke
 
 
@@ -18,8 +21,6 @@ def test_nobody_there(person: Person) -> None:
 
 def test_a_server_with_a_fixed_console(customer: Person) -> None:
     """The console is asked; before a login the server lives but is not ready."""
-    from proxy.cli.ports import reserve
-
     (port,), held = reserve(1)
     with held:
         text = customer.config.read_text()
@@ -52,3 +53,24 @@ def test_a_time_that_is_none_is_a_usage_error(person: Person, seconds: str) -> N
     path = str(person.write_config(**{"console: 127.0.0.1:0": "console: 127.0.0.1:1"}))
 
     assert 2 == invoke("wait", "--timeout", seconds, "-c", path).exit_code
+
+
+def test_a_server_that_speaks_tls(customer: Person) -> None:
+    """Health is asked for over the admin socket, programs are led to https, whatever the certificate is for."""
+    ours = Authority(customer.home / "tls", "ours", now=SystemClock().now().wall)
+    ours.issue("server", "bearerd.internal")
+    tls = "tls: {certificate_file: tls/server.crt, key_file: tls/server.key}\n"
+    text = customer.config.read_text()
+    for old, new in (("clients:\n", f"{tls}clients:\n"), ("console: 127.0.0.1:0", "console: 0.0.0.0:1")):
+        text = text.replace(old, new)
+    (port,), held = reserve(1)
+    with held:
+        customer.config.write_text(text.replace("0.0.0.0:1", f"0.0.0.0:{port}"))
+        server = customer.serve()
+    assert f"Console: https://bearerd.internal:{port}/?token=" in server.output
+
+    assert (0, "ok\n") == ((done := customer.run("healthcheck")).code, done.out)
+    done = customer.run("run", "--", "printenv", "BEARERD_URL", "QUESTRADE_API_SERVER")
+    url, api_server = done.out.split()
+    assert url.startswith("https://bearerd.internal:")
+    assert f"{url}/questrade/" == api_server

@@ -180,4 +180,4 @@ def test_a_person_who_was_never_here_is_not_revoked(customer: Person) -> None:
     done = customer.run("revoke", "questrade/ann", "--yes")
 
     assert (1, True) == (done.code, "nobody has ever logged in as questrade/ann; nothing was revoked" in done.err)
-    assert {"client": 1, "custody": 1} == customer.run("store", "status", "--json").document["rows"]
+    assert {"audit": 2, "client": 1, "custody": 1} == customer.run("store", "status", "--json").document["rows"]

@@ -162,3 +162,38 @@ def test_denied_rows_are_data_too(alpaca: str) -> None:
 
     assert ("trading", ["account:read"]) == (found["api"], found["scopes"])
     assert {(None, False)} == {(row["scope"], row["allowed"]) for row in found["rows"] if row["denied"]}
+
+
+def guarded(person: Person, guards: str) -> str:
+    """A configuration whose mount may trade, within these guards."""
+    path = person.write_config()
+    text = path.read_text("utf-8").replace("[read_acc, read_md]", f"[read_acc, trade]\n    guards: {guards}")
+    path.write_text(text.replace("[read_md]", "[read_acc]"), "utf-8")
+    return str(path)
+
+
+def test_the_list_says_what_a_call_does_to_orders(person: Person) -> None:
+    """Place, change, lower; and what changes something else."""
+    path = guarded(person, "{max_quantity: 5}")
+    lines = invoke("scopes", "list", "questrade", "-c", path).stdout.splitlines()
+    texts = ["places an order", "changes an order", "lowers a risk"]
+    assert [3, 1, 1] == [sum(line.endswith(text) for line in lines) for text in texts]
+
+    rows = json.loads(invoke("scopes", "list", "questrade", "--json", "-c", path).stdout)["rows"]
+    kinds = {row["id"]: row["order"] for row in rows if row["mutating"] or row["id"] == "orders"}
+    expected = {"order_new": "place", "order_replace": "change", "order_cancel": "lower", "orders": None}
+    assert expected.items() <= kinds.items()
+
+
+def test_a_check_asks_the_guards_that_need_no_body(person: Person) -> None:
+    """An account that is not on the list is denied, and an order is left to its guards."""
+    path = guarded(person, f"{{accounts: ['{ACCOUNT}'], max_quantity: 5}}")
+
+    denied = invoke("scopes", "check", "GET", "/questrade/v1/accounts/11111111/balances", "-c", path)
+    assert (1, True) == (denied.exit_code, "names an account that is not allowed" in denied.stdout)
+    allowed = invoke("scopes", "check", "GET", f"/questrade/v1/accounts/{ACCOUNT}/balances", "-c", path)
+    assert 0 == allowed.exit_code
+    order = invoke("scopes", "check", "POST", f"/questrade/v1/accounts/{ACCOUNT}/orders", "-c", path)
+    assert (0, True) == (order.exit_code, "mounts.questrade.guards will judge the order itself" in order.stdout)
+    cancel = invoke("scopes", "check", "DELETE", f"/questrade/v1/accounts/{ACCOUNT}/orders/1", "-c", path)
+    assert (0, False) == (cancel.exit_code, "judge the order" in cancel.stdout)

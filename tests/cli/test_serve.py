@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 import urllib.request
@@ -12,7 +13,7 @@ import pytest
 from proxy.cli.exits import Stop
 from proxy.cli.serve import console_token
 from tests.cli.support import Person, invoke
-from tests.product import START
+from tests.product import ROOT, START
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -113,6 +114,26 @@ def test_no_core_dump_can_hold_a_token(customer: Person) -> None:
     assert ["0", "0"] == next(line for line in limits.splitlines() if "core file" in line).split()[4:6]
     if os.geteuid() != 0:
         assert 0 == Path(f"/proc/{server.pid}/environ").stat().st_uid
+
+
+HARDENED = """
+import ctypes, os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+from proxy.cli.serve import FILES, harden
+harden()
+dumpable = ctypes.CDLL(None).prctl(3, 0, 0, 0, 0) if sys.platform == "linux" else 0  # PR_GET_DUMPABLE
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+print(dumpable, *resource.getrlimit(resource.RLIMIT_CORE), oct(os.umask(0)), soft == min(FILES, hard) or hard < 0)
+"""
+
+
+def test_what_serves_is_hardened() -> None:
+    """No dump, no debugger of others, files for its own user, and as many open files as it may have."""
+    done = subprocess.run(
+        [sys.executable, "-c", HARDENED], cwd=ROOT, capture_output=True, text=True, timeout=20, check=False
+    )
+
+    assert ["0", "0", "0", "0o77", "True"] == done.stdout.split(), done.stderr
 
 
 def test_a_console_token_from_a_file(tmp_path: Path) -> None:

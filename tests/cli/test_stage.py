@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from proxy.certificates import load
 from proxy.cli.stage import CLIENT, DOORS, ROOTS, TRADER, Plan, configuration, grants, simulator_of
+from proxy.clock import SystemClock
 from proxy.settings import read
 from proxy.simulator import serve
 from proxy.simulator.serve import Running
@@ -79,6 +81,16 @@ async def test_the_plan_is_a_configuration_that_can_be_read(running: Running, tm
     assert 4 == len(secrets)
     assert not any(secret in text for secret in secrets)
     assert plan.token not in text
+
+
+async def test_the_plan_may_serve_over_tls(running: Running, tmp_path: Path) -> None:
+    """With the certificate that the simulators have, whose authority's file the report names."""
+    plan = await asyncio.to_thread(Plan.make, tmp_path, PORTS, running, tls=True)
+    tls = (await asyncio.to_thread(read, plan.config, {"HOME": str(tmp_path)})).config.tls
+
+    assert ("https://127.0.0.1:1", running.ca_file.parent / "server.pem") == (plan.url, tls.certificate_file)
+    in_force = await asyncio.to_thread(load, tls, SystemClock().now().wall, expired=False)
+    assert "127.0.0.1" in in_force.hosts
 
 
 async def test_nobody_answers_before_bearerd_is_up(running: Running, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ MOUNT = {
     "url": "http://127.0.0.1:8080/questrade", "state": "fresh", "usable": True, "reason": "", "fix": None, "since": NOW,
     "api_host": "api01.iq.questrade.com", "next_renewal": NOW + 1450, "calls": 1840, "denied": 2, "last_call": NOW - 12,
     "login": "refresh-token", "granted": [], "missing": [], "ends": None, "warning": None, "dies": NOW + 230_000,
-    "members": {"total": 0, "states": {}, "reading": False, "needing": []},
+    "members": {"total": 0, "states": {}, "reading": False, "needing": []}, "rates": [],
 }  # fmt: skip
 DEAD = MOUNT | {
     "name": "spouse", "grant": "spouse", "state": "needs-login", "usable": False, "next_renewal": None, "calls": 31,
@@ -25,8 +25,11 @@ def found(*mounts: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {
         "version": "0.1.0", "pid": 4711, "url": "http://127.0.0.1:8080", "console": None, "started": NOW - 11520,
         "now": NOW, "store": "sqlite:/var/lib/bearerd/store.db", "draining": False, "warnings": [],
-        "mounts": list(mounts), "clients": [{"name": "notebook", "keys": 1, "rights": {"questrade": ["read_acc"]},
-        "in_config": True}],
+        "halts": [],
+        "mounts": list(mounts), "clients": [
+            {"name": "notebook", "keys": 1, "last_use": NOW - 12, "rights": {"questrade": ["read_acc"]},
+             "in_config": True}
+        ],
     } | more  # fmt: skip
 
 
@@ -40,7 +43,7 @@ def test_a_healthy_server_is_one_line_a_mount() -> None:
 
     assert "bearerd 0.1.0 · http://127.0.0.1:8080 · up 3h12m · pid 4711" in text
     assert "✓ questrade  live  fresh, refreshes in 24m  12 s ago   1840   2" in text
-    assert "✓ notebook  1     questrade: read_acc" in text
+    assert "✓ notebook  1     12 s ago   questrade: read_acc" in text
 
 
 def test_a_dead_grant_shows_the_next_command() -> None:
@@ -61,13 +64,25 @@ def test_mounts_that_share_a_grant_report_it_once() -> None:
 def test_clients_without_key_or_rights_are_pointed_out() -> None:
     """Both are mistakes that a person would look for elsewhere."""
     clients = [
-        {"name": "bot", "keys": 0, "rights": {"questrade": ["trade"]}, "in_config": True},
-        {"name": "old", "keys": 1, "rights": None, "in_config": False},
+        {"name": "bot", "keys": 0, "last_use": None, "rights": {"questrade": ["trade"]}, "in_config": True},
+        {"name": "old", "keys": 1, "last_use": None, "rights": None, "in_config": False},
     ]
     text = shown(found(MOUNT, clients=clients))
 
     assert "To make one: bearerd clients add bot" in text
-    assert "! old     1     none: not in the configuration" in text
+    assert "! old     1     never      none: not in the configuration" in text
+
+
+def test_a_rate_limit_that_is_used_up_is_shown() -> None:
+    """What is left, who waits, until when; of a category with room nothing is said."""
+    calm = {"category": "account", "limit": 200, "remaining": 7, "seconds": 40.0, "closed": 0.0, "waiting": 0}
+    used = calm | {"category": "market", "remaining": 0, "waiting": 3}
+    closed = calm | {"category": "orders", "limit": None, "remaining": None, "seconds": None, "closed": 90.0}
+    text = shown(found(MOUNT | {"rates": [calm, used, closed]}))
+
+    assert "! questrade: calls of the category market: 0 of 200 calls left, 3 waiting, more in 40 s" in text
+    assert "! questrade: calls of the category orders: the broker refuses more, more in 1m" in text
+    assert "category account" not in text
 
 
 def test_warnings_and_a_stop_are_shown() -> None:

@@ -1,7 +1,7 @@
 """The product as a person starts it: `bearerd demo`, its command line, and the control address of its simulator."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +87,7 @@ class Demo:
     def ask(self, mount: str, target: str, method: str = "GET", body: object = None) -> Any:
         """What a mount answers to the key that may do everything, as a document."""
         headers = {"Authorization": f"Bearer {self.trader_key}", "Accept": "application/json"}
+        headers |= {} if body is None else {"Content-Type": "application/json"}
         reply = send(method, self.at(mount) + target, body, **headers)
         assert 2 == reply.status // 100, reply.body
         return reply.document
@@ -125,11 +126,30 @@ class Demo:
 
     @contextmanager
     def allowing(self, scope: str) -> Iterator[None]:
-        """Add a scope to the rights of the first client, as a person would: edit the file, `bearerd reload`."""
+        """Add a scope to the rights of the first client."""
+        with self._edited(lambda document: document["clients"]["demo"]["questrade"].append(scope)):
+            yield
+
+    @contextmanager
+    def guarded(self, guards: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
+        """Mount → guards: on the mount itself, and in its own words among the rights of whoever may trade there."""
+
+        def edit(document: Any) -> None:
+            for mount, asked in guards.items():
+                document["mounts"][mount]["guards"] = dict(asked)
+                rights = document["clients"]["trader"]
+                rights[mount] = {"scopes": rights[mount], "guards": {"orders_per_minute": 100}}
+
+        with self._edited(edit):
+            yield
+
+    @contextmanager
+    def _edited(self, edit: Callable[[Any], None]) -> Iterator[None]:
+        """As a person would: edit the file, `bearerd reload`."""
         config = Path(self.report["config"])
         before = config.read_text()
         document = yaml.safe_load(before)
-        document["clients"]["demo"]["questrade"].append(scope)
+        edit(document)
         try:
             config.write_text(yaml.safe_dump(document))
             self.bearerd("reload")

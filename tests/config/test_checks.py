@@ -76,6 +76,9 @@ def test_a_secret_is_given_once(load_text: LoadText) -> None:
     assert [twice.replace("questrade.", "questrade.apps.one.")] == _found(load_text, text)
 
 
+TLS = "tls: {certificate_file: a.crt, key_file: a.key}\n"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -87,13 +90,20 @@ def test_a_secret_is_given_once(load_text: LoadText) -> None:
         ("listen: ['127.0.0.1:1', '[::]:1']\n", ["key", "tls"]),
         ("console: 10.0.0.1:1\n", ["tls"]),
         ("console: 10.0.0.1:1\nplaintext: accepted\n", []),
+        (f"listen: 0.0.0.0:1\n{TLS}clients: {{nb: {{questrade: []}}}}\n", []),
+        (f"listen: 0.0.0.0:1\n{TLS}", ["key"]),
+        (f"listen: 0.0.0.0:1\n{TLS}clients: none\n", ["key"]),
+        (f"listen: 0.0.0.0:1\n{TLS}clients: {{}}\n", ["key"]),
+        (f"{TLS}console: '[::]:1'\n", []),
+        (f"listen: 127.0.0.1:1\n{TLS}clients: none\n", []),
+        ("listen: 0.0.0.0:1\nconsole: 0.0.0.0:2\nclients: {nb: {questrade: []}}\n", ["tls", "tls"]),
     ],
 )
 def test_beyond_this_machine_needs_keys_and_consent(load_text: LoadText, text: str, expected: list[str]) -> None:
-    """Client keys on the data listener, and `plaintext: accepted` on either, while there is no TLS."""
+    """Client keys on the data listener whatever else there is, and TLS or `plaintext: accepted` on either."""
     kinds = {
         "tls": "can be reached from other machines without TLS, "
-        "listen on 127.0.0.1, or write `plaintext: accepted` if that network is private",
+        "add `tls:`, listen on 127.0.0.1, or write `plaintext: accepted` if that network is private",
         "key": "can be reached from other machines without a client key, "
         "name the `clients:` that may call, or listen on 127.0.0.1",
     }
@@ -149,3 +159,81 @@ def test_broken_shapes_do_not_stop_the_checks(load_text: LoadText) -> None:
 def test_a_password_belongs_to_a_database(load_text: LoadText, text: str, expected: list[str]) -> None:
     """And it is given once."""
     assert expected == _found(load_text, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "tls: {certificate_file: a.crt}",
+            ["tls.certificate_file: key_file is missing, which belongs to it, add tls.key_file"],
+        ),
+        (
+            "tls: {key_file: a.key}",
+            ["tls.key_file: certificate_file is missing, which belongs to it, add tls.certificate_file"],
+        ),
+        (
+            "tls: {client_ca_file: ca.pem}",
+            [
+                (
+                    "tls.client_ca_file: clients can be asked for a certificate only where this server has one, "
+                    "add tls.certificate_file and tls.key_file"
+                )
+            ],
+        ),
+        (
+            f"{TLS[:-2]}, client_certificate: named}}\nclients: {{nb: {{questrade: []}}}}",
+            ["tls.client_certificate: clients are not asked for a certificate, add tls.client_ca_file or remove it"],
+        ),
+        (
+            f"{TLS[:-2]}, client_ca_file: b, client_certificate: named}}\nclients: none",
+            [
+                (
+                    "tls.client_certificate: there are no clients whose name a certificate could hold, "
+                    "name the `clients:` that may call, or remove it"
+                )
+            ],
+        ),
+        (
+            "tls: {certificate_file: a.crt, key_file: a.key}\nplaintext: accepted",
+            ["plaintext: nothing is sent in plain text where `tls` has a certificate, remove it"],
+        ),
+        ("tls: {certificate_file: a.crt, key_file: a.key, client_ca_file: b}", []),
+        ('unix_socket: {mode: "0600"}', []),
+        ('unix_socket: {mode: "0660", groups: [trading]}', []),
+        ("unix_socket: {mode: 0660, groups: [trading]}", []),
+        ('unix_socket: {mode: "0666", users: [1001, alice]}', []),
+        (
+            'unix_socket: {mode: "0660"}',
+            [
+                (
+                    "unix_socket.mode: mode 0660 lets other users connect, and nobody is named who may, "
+                    "name unix_socket.users or unix_socket.groups"
+                )
+            ],
+        ),
+    ],
+    ids=lambda value: value.replace("\n", " ") if isinstance(value, str) else str(len(value)),
+)
+def test_what_belongs_together_is_given_together(load_text: LoadText, text: str, expected: list[str]) -> None:
+    """Certificate and key; an authority of clients beside them; a mode that lets others in, and who may."""
+    assert expected == _found(load_text, f"{Q}{text}\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tls: {certificate: a.crt}",
+        "tls: a.crt",
+        "tls: {certificate_file: a, key_file: b, client_ca_file: c, client_certificate: maybe}",
+        'unix_socket: {mode: "0777", groups: [x]}',
+        'unix_socket: {groups: ["no such"]}',
+        "unix_socket: {users: [true]}",
+        "unix_socket: {users: [a, a]}",
+    ],
+)
+def test_values_that_cannot_be_are_refused(load_text: LoadText, text: str) -> None:
+    """With the key that is at fault."""
+    found = _found(load_text, f"{Q}{text}\n")
+    assert len(found) == 1
+    assert found[0].startswith(("tls", "unix_socket"))

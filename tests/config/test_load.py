@@ -31,7 +31,7 @@ TWELVE_EXPECTED = """\
 config.yaml:1:10: error: version: is not 1, write 1
 config.yaml:2:1: error: lisen: unknown key 'lisen', did you mean 'listen'?
 config.yaml:3:10: error: console: 10.1.2.3:8081 can be reached from other machines without TLS, \
-listen on 127.0.0.1, or write `plaintext: accepted` if that network is private
+add `tls:`, listen on 127.0.0.1, or write `plaintext: accepted` if that network is private
 config.yaml:4:8: error: store: may hold no password, \
 put it into a file (mode 0600) and name that in store_password_file
 config.yaml:8:5: error: mounts.questrade.enviroment: unknown key 'enviroment', did you mean 'environment'?

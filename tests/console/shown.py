@@ -60,8 +60,15 @@ def status(*mounts: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "draining": False,
         "ready": "ok",
         "warnings": [],
+        "halts": [],
         "mounts": list(mounts),
         "clients": [
-            {"name": "notebook", "keys": 1, "rights": {"questrade": ["read_acc", "read_md"]}, "in_config": True}
+            {
+                "name": "notebook",
+                "keys": 1,
+                "last_use": None,
+                "rights": {"questrade": ["read_acc", "read_md"]},
+                "in_config": True,
+            }
         ],
     } | changes

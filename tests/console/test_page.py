@@ -112,7 +112,25 @@ def test_an_empty_server_shows_the_first_steps() -> None:
 )
 def test_what_a_client_may_do(client: dict[str, object], words: str) -> None:
     """Rights are spelled out; none at all is said, too."""
-    assert words in Text(PAGES.status(status(mount(), clients=[client]))).text
+    assert words in Text(PAGES.status(status(mount(), clients=[client | {"last_use": None}]))).text
+
+
+def test_a_client_s_last_use_is_told() -> None:
+    """So that a key that nobody needs can be found."""
+    client = {"name": "a", "keys": 1, "rights": {"q": ["x"]}, "in_config": True}
+    shown = status(mount(), now=1.8e9, clients=[client | {"last_use": 1.8e9 - 90}])
+    assert "q: x (1 key, used 1m ago)" in " ".join(Text(PAGES.status(shown)).text.split())
+
+
+def test_a_halt_comes_first_among_what_needs_somebody() -> None:
+    """With its words and the command that lifts it; what a person has written is text."""
+    halt = {"text": "Halted: every mount, since now by <b>: fat finger.", "resume": "bearerd resume --reason TEXT"}
+    page = Text(PAGES.status(status(mount(**DEAD), halts=[halt])))
+
+    assert "2 things need you" in page.text
+    assert page.text.index("Halted: every mount, since now by <b>: fat finger.") < page.text.index("bearerd login")
+    assert "bearerd resume --reason TEXT" in page.text
+    assert "b" not in page.tags
 
 
 def test_an_open_server_says_so() -> None:

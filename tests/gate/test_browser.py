@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import pytest
 
 from proxy.errors import Refusal
-from proxy.gate.browser import Hosts, check, check_redirect
+from proxy.gate.browser import Hosts, check, check_redirect, check_typed
 
 HOSTS = Hosts(["127.0.0.1:8080", "localhost:8080", "[::1]:8080", "bearerd.internal", "lab.internal:*", "Desk:8080"])
 OURS = (b"Host", b"127.0.0.1:8080")
@@ -35,6 +35,7 @@ BAD_HOSTS = [
     b"lab.internal:", b"lab.internal:x", b"lab.internal:123456", b"lab.internal:1:2", b"xlab.internal:1",
     b"lab.internal.evil.test:1",
     b"bearerd.internal.evil.test", b"rebound.evil.test:8080",
+    b"lab.internal:*", b"127.0.0.1:80", b"127.0.0.1:80:1", b"bearerd.intern", b"bearerd.intern:80",
 ]  # fmt: skip
 
 
@@ -109,6 +110,17 @@ def test_a_unix_socket_keeps_all_but_the_host_rule(method: str, headers: Headers
     assert outcome == _outcome(method, [(b"Host", b"evil.test"), *headers], None)
 
 
+@pytest.mark.parametrize("value", [b"none", b"", b"same-origin"])
+def test_an_address_bar_changes_nothing(value: bytes) -> None:
+    """It may have been filled by a redirect; a program says nothing of a site, and reads may be typed."""
+    typed = (b"sec-fetch-SITE", value)
+    check_typed([OURS, typed], mutating=False)
+    check_typed([OURS, (b"Sec-Fetch-Mode", b"cors")], mutating=True)
+    with pytest.raises(Refusal) as caught:
+        check_typed([OURS, typed], mutating=True)
+    assert "cross-site" == caught.value.kind.name
+
+
 CONSOLE = "http://127.0.0.1:8080"
 
 
@@ -146,7 +158,7 @@ def test_a_refusal_quotes_nothing_and_tells_what_to_do() -> None:
             check("GET", headers, HOSTS)
         assert "evil" not in f"{caught.value!r} {caught.value.fix}"
         assert caught.value.fix
-    assert "lab.internal" in repr(HOSTS)
+    assert "Hosts(['a.test:1', 'b.test:*'])" == repr(Hosts(["a.test:1", "b.test:*"]))
 
 
 # -- a broker's redirect

@@ -12,7 +12,9 @@ from proxy.gate.clients import (
     LOCAL,
     Client,
     Keyring,
+    Uses,
     allowed,
+    check_holder,
     digest,
     grant_for,
     key_fault,
@@ -23,6 +25,7 @@ from proxy.gate.clients import (
 KEY = new_key(lambda size: bytes(range(size))).reveal()
 OTHER = new_key(bytes).reveal()
 NOTEBOOK = Client("notebook", {"questrade": frozenset({"read_md"})})
+NOW = 1.8e9
 RING = Keyring({digest(KEY): "notebook", digest(OTHER): "gone"}, {"notebook": NOTEBOOK})
 
 
@@ -115,7 +118,7 @@ def test_a_key_is_found_wherever_sdks_put_it(headers: list[tuple[bytes, bytes]])
     found = presented(headers)
     assert found is not None
     assert KEY == found.reveal()
-    assert NOTEBOOK == RING.identify([(b"Host", b"x"), *headers])
+    assert NOTEBOOK == RING.identify([(b"Host", b"x"), *headers], NOW)
 
 
 REFUSED = [
@@ -156,7 +159,7 @@ REFUSED = [
 def test_no_key_a_wrong_one_or_two_that_differ_are_unknown(headers: list[tuple[bytes, bytes]]) -> None:
     """The answer is 401 with the way out, and holds no byte of what was sent."""
     with pytest.raises(Refusal) as caught:
-        RING.identify(headers)
+        RING.identify(headers, NOW)
     assert "unknown-client" == caught.value.kind.name
     assert caught.value.fix
     said = f"{caught.value!r} {caught.value.detail}"
@@ -174,7 +177,7 @@ def test_a_typing_error_is_told_from_an_unknown_key() -> None:
     details = []
     for key in (KEY[:-1] + ("0" if KEY[-1] != "0" else "1"), new_key(secrets.token_bytes).reveal(), OTHER, None, ""):
         with pytest.raises(Refusal) as caught:
-            RING.identify_key(key)
+            RING.identify_key(key, NOW)
         details.append(caught.value.detail)
     assert "mistyped" in details[0]
     assert "not known" in details[1]
@@ -187,7 +190,7 @@ def test_open_to_all_looks_at_no_credential(headers: list[tuple[bytes, bytes]]) 
     """With `clients: none` the dummies that SDKs send, readable or not, change nothing."""
     ring = Keyring({}, {}, open_to_all=True)
     assert ring.open_to_all
-    assert LOCAL == ring.identify(headers) == ring.identify_key("x") == ring.identify_key(None)
+    assert LOCAL == ring.identify(headers, NOW) == ring.identify_key("x", NOW) == ring.identify_key(None, NOW)
 
 
 def test_no_repr_shows_a_key() -> None:
@@ -245,15 +248,41 @@ def test_a_bound_key_stands_for_nobody_elsewhere(grant: str) -> None:
     assert "scope-denied" == refused.value.kind.name
 
 
+def test_a_key_is_refused_from_its_end_on() -> None:
+    """With a sentence of its own; a use is noted only where the key was let in."""
+    key = new_key(secrets.token_bytes).reveal()
+    uses = Uses()
+    ring = Keyring({digest(key): "notebook"}, {"notebook": NOTEBOOK}, expiries={digest(key): NOW}, uses=uses)
+
+    assert "notebook" == ring.identify_key(key, NOW - 0.001).name
+    with pytest.raises(Refusal) as refused:
+        ring.identify([(b"X-Api-Key", key.encode())], NOW)
+
+    assert "The call's client key expired at 2027-01-15 08:00:00 UTC." == refused.value.detail
+    assert "make a new one: bearerd clients add notebook" == refused.value.fix
+    assert (401, "unknown-client") == (refused.value.kind.status, refused.value.kind.name)
+    assert ({digest(key): NOW - 0.001}, {"notebook": NOW - 0.001}) == (uses.keys, uses.clients)
+    assert digest(key) not in repr(uses)
+
+
+def test_a_certificate_holds_the_name_of_the_client_whose_key_is_sent() -> None:
+    """Exactly that name; nothing of the key is said."""
+    check_holder(NOTEBOOK, frozenset({"somebody", "notebook"}))
+    for names in (frozenset[str](), frozenset({"notebook2"}), frozenset({"note", "Notebook"})):
+        with pytest.raises(Refusal, match="does not hold that name") as refused:
+            check_holder(NOTEBOOK, names)
+        assert "unknown-client" == refused.value.kind.name
+
+
 def test_keys_and_bindings_count_as_they_change() -> None:
     """They are looked up where they are kept: a key that is taken out there is refused from that moment on."""
     key = new_key(secrets.token_bytes).reveal()
     digests, bindings = {digest(key): "notebook"}, {digest(key): ("questrade/ann",)}
     ring = Keyring(digests, {"notebook": NOTEBOOK}, bindings=bindings)
-    client = ring.identify_key(key)
+    client = ring.identify_key(key, NOW)
     assert (NOTEBOOK.name, NOTEBOOK.rights, ("questrade/ann",)) == (client.name, client.rights, client.grants)
     bindings.clear()
-    assert () == ring.identify_key(key).grants
+    assert () == ring.identify_key(key, NOW).grants
     digests.clear()
     with pytest.raises(Refusal):
-        ring.identify_key(key)
+        ring.identify_key(key, NOW)

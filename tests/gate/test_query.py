@@ -32,6 +32,7 @@ SPELLINGS = [
     b"stream%5B0%5D=1",
     b"+stream=1", b"%20stream=1", b"stream%00=1", b"stream%20=1", b"%u0073tream=1", b"?stream=1", b"%0Astream=1",
     b"%EF%BD%93tream=1", b"%C5%BFtream=1", b"strea%E2%80%8Bm=1",
+    b"stream%00x=1", b"x%00stream=1", b"stream%2500x=1",
     b"[stream]=1", b"%5Bstream%5D=1", b"!stream=1", b"model.stream=1", b"a[stream]=1", b"stream.x=1", b"s%tream=1",
     b"%stream=1", b"stream:int=1",
 ]  # fmt: skip
@@ -63,6 +64,10 @@ OVERRIDES = [
     b"X-HTTP-Method=PUT", b"x%2Dhttp%2Dmethod=PUT", b"_method[]=PUT", b"a=1%26_method=PUT", b"_method",
     b"+_method=PUT",
     b"X-Method-Override=PUT", b"%C1%9Fmethod=DELETE",
+    b"httpMethod=PUT", b"_http_method=PUT", b"$httpMethod=PUT", b"http_method_override=PUT", b"methodOverride=PUT",
+    b"xHttpMethod=PUT", b"X.HTTP.Method.Override=PUT", b"xMethodOverride=PUT", b"$method=PUT", b".method=PUT",
+    b"-method=PUT",
+    b"_method%00x=PUT", b"x%00_method=PUT",
     b"[_method]=DELETE", b"%5B_method%5D=DELETE", b"!_method=PUT", b"model._method=PUT", b"_m%ethod=DELETE",
 ]  # fmt: skip
 
@@ -75,7 +80,20 @@ def test_a_method_override_is_seen_in_any_spelling(query: bytes) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    [None, b"", b"method=x", b"startTime=2026-01-01T00%3A00%3A00%2B00%3A00", b"a=_method", b"False=False", b"%zz=1"],
+    [
+        None,
+        b"",
+        b"method=x",
+        b"a=1&method=%20",
+        b"method%00=x",
+        b"a.method=x",
+        b"payment_method=x",
+        b"override=x",
+        b"startTime=2026-01-01T00%3A00%3A00%2B00%3A00",
+        b"a=_method",
+        b"False=False",
+        b"%zz=1",
+    ],
 )
 def test_other_queries_override_nothing(query: bytes | None) -> None:
     """Names that only resemble an override, and junk that SDKs send, pass."""
@@ -97,6 +115,16 @@ def test_a_parameter_is_counted_in_all_of_its_spellings(query: bytes | None, cou
 def test_a_deeply_nested_encoding_is_read_without_many_rounds() -> None:
     """`%25252525…` costs one pass, so a long one cannot be used to burn time."""
     assert ["_method"] == loose_names(b"%" + b"25" * 2000 + b"5Fmethod=1")
+
+
+@pytest.mark.parametrize("name", ["%5fmethod", "%61"])
+@pytest.mark.parametrize("rounds", [1, 2, 7, 8, 9, 12])
+def test_what_is_nested_deeply_cannot_be_read(rounds: int, name: str) -> None:
+    """Each digit of an escape may be an escape again: seven times that is undone, and any more is refused."""
+    text = name
+    for _ in range(rounds - 1):
+        text = "".join(f"%{ord(char):x}" if char in "0123456789abcdef" else char for char in text)
+    assert overrides_method(f"{text}=PUT".encode()) == (rounds > 7 or name == "%5fmethod")
 
 
 def test_a_long_run_of_combining_marks_is_read_in_linear_time() -> None:

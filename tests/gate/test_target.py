@@ -1,14 +1,10 @@
-import json
-from pathlib import Path
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.errors import Refusal
 from proxy.gate.target import MAX_SEGMENT, MAX_SEGMENTS, Target, parse
-
-TRICKS: list[str] = json.loads((Path(__file__).parent / "tricks.json").read_text(encoding="utf-8"))
+from tests import tricks
 
 
 @pytest.mark.parametrize(
@@ -88,16 +84,19 @@ def test_what_has_two_readings_is_refused(raw: bytes) -> None:
     assert 400 == caught.value.kind.status
 
 
-@pytest.mark.parametrize("trick", TRICKS)
 @pytest.mark.parametrize("mount", [None, "questrade"])
-def test_a_trick_is_refused_or_left_to_the_rows(trick: str, mount: str | None) -> None:
+def test_a_trick_is_refused_or_left_to_the_rows(mount: str | None) -> None:
     """What the form alone does not refuse is never cleaned into the plain path (but for the mount's own slash)."""
     path = "/v1/accounts/26598145/orders"
-    raw = trick.format(path=path, head="/v1/accounts/26598145", last="orders")
-    if mount is None and raw.startswith("/"):
-        raw = "/questrade" + raw
-    target = _accepted(raw.encode("latin-1"), mount)
-    assert target is None or path.encode() != target.path or trick == "/{path}"
+    cut = path.rindex("/")
+    for trick in tricks.read("paths"):
+        raw = trick.at(path, cut)
+        if mount is None and raw.startswith("/"):
+            raw = "/questrade" + raw
+        target = _accepted(raw.encode("latin-1"), mount)
+        assert (
+            target is None or path.encode() != target.path or trick.text == "/{path}" or b"?" in raw.encode("latin-1")
+        )
 
 
 def test_the_limits_pass_and_one_more_fails() -> None:
@@ -124,6 +123,35 @@ def _accepted(raw: bytes, mount: str | None) -> Target | None:
     assert target.sent == target.path + mark + query
     assert target.sent_as(b"/other") == b"/other" + mark + query
     return target
+
+
+def test_the_limits_are_those_that_the_brokers_paths_fit_into() -> None:
+    """Twelve segments, 128 bytes each: the longest rows have eight, and a symbol 48."""
+    assert (12, 128) == (MAX_SEGMENTS, MAX_SEGMENT)
+
+
+def test_each_byte_of_a_segment_is_plain_or_refused() -> None:
+    """All 256, alone in a segment; those that cut or begin something are taken nowhere."""
+    plain = {byte for byte in range(256) if _taken(bytes([byte]))}
+    assert set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,=:@") - {46} == plain - {
+        63,
+        47,
+    }
+    assert _taken(b"x.y")
+
+
+def test_each_encoding_of_a_segment_is_one_that_a_row_may_ask_for_or_refused() -> None:
+    """All 256, in both cases: never a letter, a digit, a dot, `@`, or what is cut off after one more decoding."""
+    upper = {byte for byte in range(256) if _taken(b"a%%%02Xb" % byte)}
+    assert set(b" !\"$&'()*+,/:<=>[]^`{|}") == upper
+    assert [] == [byte for byte in range(256) if b"%02x" % byte != b"%02X" % byte and _taken(b"a%%%02xb" % byte)]
+
+
+def _taken(segment: bytes) -> bool:
+    try:
+        return bool(parse(b"/q/v1/" + segment).segments)
+    except Refusal:
+        return False
 
 
 @given(raw=st.binary(max_size=60), mount=st.sampled_from([None, "questrade"]))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from proxy.brokers import Origin
 from proxy.errors import Refusal
-from proxy.gate.clients import CREDENTIAL_HEADERS
+from proxy.gate.clients import CREDENTIAL_HEADERS, KEY_PREFIX
 from proxy.relay.headers import (
     TO_BROKER,
     Raw,
@@ -17,6 +17,7 @@ from proxy.relay.headers import (
     check,
     check_upgrade,
     content_length,
+    ends_connection,
     request_id,
     to_broker,
     to_client,
@@ -60,6 +61,14 @@ def test_what_is_not_on_the_list_stays_here(name: str) -> None:
     assert [] == outward((name.encode(), b"a value"))
 
 
+def test_the_list_is_short() -> None:
+    """Every name on it has a reason; a new one is a decision."""
+    assert TO_BROKER == {
+        b"accept", b"accept-encoding", b"accept-language", b"content-type", b"if-modified-since", b"if-none-match",
+        b"last-event-id", b"traceparent", b"tracestate",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("name", sorted(TO_BROKER - {b"accept-encoding"}))
 def test_what_is_on_the_list_goes_as_it_came(name: bytes) -> None:
     """Spelling and value of the client; repeated ones stay repeated."""
@@ -88,6 +97,7 @@ def test_what_connection_names_is_dropped() -> None:
     """In any case and with blanks; our own headers are not reached by it."""
     named = (b"Connection", b"close, ACCEPT ,user-agent, via,x-request-id")
     assert [("Accept-Language", "en")] == outward(named, (b"Accept", b"*/*"), (b"Accept-Language", b"en"))
+    assert [("Accept", "*/*")] == outward((b"X-Other", b"accept"), (b"Accept", b"*/*"))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +128,7 @@ def test_nothing_else_ever_goes_out(headers: Raw) -> None:
     "name",
     [
         "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "TE", "Trailer",
-        "Transfer-Encoding", "Upgrade", "Set-Cookie",
+        "Transfer-Encoding", "Upgrade", "Set-Cookie", "Set-Cookie2",
         "Access-Control-Allow-Origin", "access-control-expose-headers", "Alt-Svc", "Strict-Transport-Security",
         "Clear-Site-Data", "WWW-Authenticate", "Refresh", "Report-To", "Reporting-Endpoints", "NEL", "Server", "Via",
         "Content-Length", "Proxy-Status", "X-Content-Type-Options",
@@ -152,6 +162,13 @@ def test_values_beyond_ascii_are_dropped(value: bytes) -> None:
     assert [] == inward((b"X-Note", value))
 
 
+def test_the_last_answer_of_a_connection_says_so() -> None:
+    """In our words, whatever the broker says of its own connection."""
+    said = [(b"Connection", b"keep-alive"), (b"ETag", b"x")]
+    sent = to_client(said, origin=ORIGIN, mount_url="http://127.0.0.1:8080/questrade", request_id="r1", last=True)
+    assert [("ETag", "x"), *OURS_IN, ("Connection", "close")] == sent
+
+
 def test_the_brokers_request_id_is_kept_beside_ours() -> None:
     """Its support asks for it; ours is in the logs here."""
     assert [("X-Broker-Request-Id", "b-1")] == inward((b"X-Request-ID", b"b-1"))
@@ -178,6 +195,15 @@ def test_a_page_is_put_into_a_sandbox(kind: bytes) -> None:
         (b"//evil.example/v1/x", None),
         (b"v1/x", None),
         (b"javascript:alert(1)", None),
+        (b"/../other/v1/orders", None),
+        (b"/v1/%2E%2e/x", None),
+        (b"/v1/..", None),
+        (b"/.", None),
+        (b"/\\evil.example", None),
+        (b"/v1\\..\\x", None),
+        (b"/\t/evil.example", None),
+        (b"/v1/a..b?../=/../", "http://127.0.0.1:8080/questrade/v1/a..b?../=/../"),
+        (b"/", "http://127.0.0.1:8080/questrade/"),
     ],
 )
 def test_a_location_is_rewritten_or_dropped(location: bytes, seen: str | None) -> None:
@@ -233,6 +259,38 @@ def test_a_header_that_could_be_read_in_two_ways_is_refused(name: bytes, value: 
     assert value.decode("latin-1") not in refused.value.detail.replace(" a ", " ").split()
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"Content-Type", b"application/json"), (b"content-type", b"application/json")],
+        [(b"Connection", b"close, Content-Type"), (b"Content-Type", b"text/plain")],
+        [(b"Connection", b" CONTENT-TYPE ")],
+    ],
+)
+def test_the_type_of_a_body_is_said_once_and_goes_along(headers: Raw) -> None:
+    """A guard reads the body by it; the broker must not read it by another."""
+    with pytest.raises(Refusal) as refused:
+        check(headers)
+    assert ("bad-request", True) == (refused.value.kind.name, refused.value.close)
+    assert "Content-Type" in refused.value.detail
+    check([(b"Connection", b"close, keep-alive"), (b"Content-Type", b"application/json")])
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "ends"),
+    [
+        ("GET", [], False),
+        ("POST", [(b"Connection", b"keep-alive"), (b"X-Upgrade", b"h2c")], False),
+        ("CONNECT", [], True),
+        ("GET", [(b"upgrade", b"h2c")], True),
+        ("POST", [(b"Upgrade", b"websocket")], True),
+    ],
+)
+def test_after_some_requests_no_other_is_awaited(method: str, headers: Raw, ends: bool) -> None:
+    """What follows a CONNECT, or an offer to change protocols, may be anything."""
+    assert ends == ends_connection(method, headers)
+
+
 @pytest.mark.parametrize("headers", [[(b"Upgrade", b"websocket")], [(b"upgrade", b" WebSocket "), (b"A", b"b")]])
 def test_no_websocket_is_opened(headers: Raw) -> None:
     """Which words say so depends on whether the call is for one at all."""
@@ -271,7 +329,7 @@ def test_any_other_expectation_is_417() -> None:
 @pytest.mark.parametrize(
     ("values", "length"),
     [([b"0"], 0), ([b"12"], 12), ([b"12", b" 12"], 12), ([b"12", b"13"], None), ([b"+1"], None), ([b"1_0"], None),
-     ([b"\xb2"], None), ([b""], None), ([], None), ([b"9" * 16], None)],
+     ([b"\xb2"], None), ([b""], None), ([], None), ([b"9" * 16], None), ([b"9" * 15], 10**15 - 1)],
 )  # fmt: skip
 def test_content_length_is_one_plain_number(values: list[bytes], length: int | None) -> None:
     """Anything else is no length."""
@@ -284,3 +342,13 @@ def test_content_length_is_one_plain_number(values: list[bytes], length: int | N
 def test_a_plain_request_id_is_the_clients_own(value: bytes, taken: bool) -> None:
     """Another one is not repeated into logs and answers."""
     assert (value.decode() if taken else "fresh") == request_id([(b"X-Request-Id", value)], "fresh")
+
+
+def test_a_request_id_is_read_from_its_own_header() -> None:
+    """From no other that looks like one, and never a client key that has gone astray."""
+    key = f"{KEY_PREFIX}0123456789".encode()
+    assert "mine" == request_id(
+        [(b"Accept", b"other"), (b"x-request-ID", b"mine"), (b"X-Request-Id", b"late")], "fresh"
+    )
+    assert "fresh" == request_id([(b"Accept", b"other"), (b"X-Request-Idx", b"mine")], "fresh")
+    assert "fresh" == request_id([(b"X-Request-Id", key)], "fresh")

@@ -239,6 +239,40 @@ async def test_such_a_401_passes_even_if_no_token_can_be_had() -> None:
         assert 0 == lab.lent
 
 
+async def test_an_order_that_was_sent_once_is_not_asked_for_again() -> None:
+    """Refused, so not executed; but if it can't be sent a second time, no Retry-After follows what has left once."""
+    async with running() as lab:
+        lab.broker.script = [refused]
+        lab.desk.answers = [RawAnswer(503, "text/html", b"")] * 9
+        reply = await lab.call("POST", "/lab/v1/orders", body=ORDER)
+        assert ((503, "token-unavailable"), None) == (reply.problem, reply.one("Retry-After"))
+    async with running() as lab:
+
+        async def last_words(visit: Visit) -> None:
+            lab.broker._server.close()
+            await refused(visit)
+
+        lab.broker.script = [last_words]
+        reply = await lab.call("POST", "/lab/v1/orders", body=ORDER)
+        assert ((503, "broker-unreachable"), None) == (reply.problem, reply.one("Retry-After"))
+        assert "nothing was executed" in reply.document["message"]
+        assert (1, 0) == (len(lab.broker.visits), lab.lent)
+
+
+@pytest.mark.parametrize("status", [502, 504])
+@pytest.mark.parametrize("again", [False, True])
+async def test_what_a_gateway_says_is_no_answer_to_an_order(status: int, again: bool) -> None:
+    """It has lost the broker's: the order may have been executed. Reads get it as it is."""
+    page = raw(answer(status, b"<h1>Bad Gateway</h1>", "Retry-After: 1"))
+    async with running() as lab:
+        lab.broker.script = [*[refused] * again, page, page]
+        reply = await lab.call("DELETE", "/lab/v1/orders/7")
+        assert ((500, "outcome-unknown"), None) == (reply.problem, reply.one("Retry-After"))
+        read = await lab.call("GET", "/lab/v1/accounts")
+        assert (status, "1", None) == (read.status, read.one("Retry-After"), read.one("Proxy-Status"))
+        assert (2 + again, 0) == (len(lab.broker.visits), lab.lent)
+
+
 async def test_a_dead_refresh_token_behind_a_401_says_log_in() -> None:
     """The refusal names the command, and no Retry-After."""
     async with running() as lab:
@@ -251,7 +285,7 @@ async def test_a_dead_refresh_token_behind_a_401_says_log_in() -> None:
         assert 0 == lab.lent
 
 
-ENDLESS = (silent, slow_drip, interim_flood)
+ENDLESS = (silent, slow_drip)
 FAILURES: list[tuple[Step, tuple[int, str]]] = [
     (reset_early, (502, "broker-unreachable")),
     (closed_early, (502, "broker-unreachable")),
@@ -259,7 +293,7 @@ FAILURES: list[tuple[Step, tuple[int, str]]] = [
     (cut_in_body, (502, "broker-unreachable")),
     (silent, (504, "broker-timeout")),
     (slow_drip, (504, "broker-timeout")),
-    (interim_flood, (504, "broker-timeout")),
+    (interim_flood, (502, "bad-answer")),
     (raw(b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n"), (502, "bad-answer")),
     (raw(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"), (502, "bad-answer")),
     (raw(b"SSH-2.0-OpenSSH\r\n\r\n"), (502, "bad-answer")),

@@ -17,6 +17,7 @@ from proxy.relay import upstream as module
 from proxy.relay.upstream import Call, Place, SessionUpstream, Upload
 from proxy.secret import Secret
 from proxy.tokens.grant import TokenPair
+from tests.cable import Cable
 from tests.lab import CA_FILE, TRUST
 from tests.wire import ScriptedBroker, Visit, accept, answer, reset
 
@@ -98,6 +99,52 @@ async def test_a_bearer_does_not_leave_for_an_origin_outside_the_pin() -> None:
             await upstream.send(call(broker), replace(ANYWHERE, api_hosts=()))
 
         assert 0 == broker.connections
+
+
+@pytest.mark.parametrize("mutating", [False, True])
+async def test_the_last_look_comes_when_the_connection_is_there(mutating: bool) -> None:
+    """It may still say no: then not a byte was sent, and the next call is served. A connection that was kept counts."""
+    async with brokers() as (upstream, (broker,)):
+        seen: list[int] = []
+
+        def look() -> None:
+            seen.append(len(broker.visits))
+            if len(seen) == 2:
+                raise Refusal("halted", "No.")
+
+        wanted = call(broker, last_look=look, mutating=mutating)
+        await fetch(upstream, wanted)
+        with pytest.raises(Refusal, match="No"):
+            await fetch(upstream, wanted)
+        await asyncio.sleep(0.05)
+        assert 1 == len(broker.visits)
+        await fetch(upstream, wanted)
+        await fetch(upstream, call(broker))
+        assert ([0, 1, 1], 3) == (seen, len(broker.visits))
+
+
+async def test_the_last_look_waits_for_a_slow_connection() -> None:
+    """What comes while TLS is still being set up is seen."""
+    async with brokers() as (upstream, (broker,)), Cable(broker.port, delay=0.4) as cable:
+        allowed = [True]
+
+        def look() -> None:
+            if not allowed[0]:
+                raise Refusal("halted", "No.")
+
+        pair = replace(call(broker).pair, origin=Origin("127.0.0.1", cable.port))
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(_refused(upstream, call(broker, pair=pair, last_look=look, mutating=True)))
+            while not cable.connections:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            allowed[0] = False
+        assert ("halted", 0) == (task.result(), len(broker.visits))
+
+
+async def _refused(upstream: SessionUpstream, wanted: Call) -> str:
+    with pytest.raises(Refusal) as refused:
+        await upstream.send(wanted, ANYWHERE)
+    return refused.value.kind.name
 
 
 @pytest.mark.parametrize("kind", ["bearer", "basic", "headers", "query"])

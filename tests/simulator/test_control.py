@@ -40,6 +40,17 @@ async def test_arming_answers_what_is_armed(stranger: Bot) -> None:
     assert {"questrade": {}} == (await stranger.control("/faults", fault="none")).document
 
 
+async def test_a_limit_is_set_and_lifted(bot: Bot) -> None:
+    """So many calls in so many seconds, of each category, are all that pass; 0 lifts it."""
+    simulator = bot.running.simulators["questrade"]
+    small = (await bot.control("/limits", calls=5, seconds=0.5)).document
+    assert {"questrade": {"calls": 5, "seconds": 0.5}} == small
+    assert (5, 0.5) == simulator.options.limit
+    assert {"questrade": {"calls": 3, "seconds": 60}} == (await bot.control("/limits", calls=3)).document
+    assert 200 == (await bot.control("/limits", calls=0)).status
+    assert simulator.options.limit is None
+
+
 @pytest.mark.parametrize("path", ["/expire", "/move-api-server", "/steal"])
 async def test_a_command_answers_the_new_state(bot: Bot, path: str) -> None:
     """A person sees at once what the command did."""
@@ -66,6 +77,14 @@ async def test_a_command_answers_the_new_state(bot: Bot, path: str) -> None:
         ("/faults", b'{"broker": "questrade", "fault": "api-500", "times": "2"}'),
         ("/faults", b'{"broker": "questrade", "fault": "api-500", "times": 1.5}'),
         ("/faults", b'{"broker": "nobody", "fault": "none"}'),
+        ("/limits", b'{"broker": "questrade"}'),
+        ("/limits", b'{"broker": "questrade", "calls": -1}'),
+        ("/limits", b'{"broker": "questrade", "calls": true}'),
+        ("/limits", b'{"broker": "questrade", "calls": 1.5}'),
+        ("/limits", b'{"broker": "questrade", "calls": 1, "seconds": 0}'),
+        ("/limits", b'{"broker": "questrade", "calls": 1, "seconds": "5"}'),
+        ("/limits", b'{"broker": "questrade", "calls": 1, "seconds": 100000}'),
+        ("/limits", b'{"broker": "questrade", "calls": 1, "times": 1}'),
     ],
 )
 async def test_a_mistake_is_a_400_in_json_that_changes_nothing(bot: Bot, path: str, body: bytes) -> None:

@@ -106,6 +106,8 @@ async def test_a_hang_never_answers_and_does_nothing(broker: Broker, path: str, 
         ("/token", "token-drop-before", 0),
         ("/token", "token-drop-after", 1),
         ("/api", "api-drop", 0),
+        ("/api", "api-close", 0),
+        ("/api", "api-close-before-answer", 1),
         ("/api", "api-drop-before-answer", 1),
     ],
 )
@@ -116,6 +118,36 @@ async def test_a_drop_comes_before_or_after_the_deed(broker: Broker, path: str, 
         await _ask(broker, path)
 
     assert done == broker.done
+
+
+async def test_a_call_whose_answer_never_comes_was_done(broker: Broker) -> None:
+    """The client gives up, and what it asked for has happened."""
+    broker.faults.add("api-hang-after")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await _ask(broker, "/api")
+
+    assert 1 == broker.done
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "done"), [("api-early", 503, 0), ("api-gateway-502", 502, 1), ("api-gateway-504", 504, 1)]
+)
+async def test_a_gateway_answers_for_the_broker(broker: Broker, fault: str, status: int, done: int) -> None:
+    """Before the call has got through, or after it was carried out."""
+    broker.faults.add(fault)
+
+    assert (status, done) == ((await _ask(broker, "/api"))[0], broker.done)
+
+
+async def test_a_dripping_answer_is_whole_in_the_end(broker: Broker) -> None:
+    """It takes as long as a slow one."""
+    broker.faults.add("api-drip")
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+
+    assert (200, b"0123456789") == await _ask(broker, "/api")
+    assert loop.time() - start >= 0.1
 
 
 @pytest.mark.parametrize(("path", "fault"), [("/token", "token-slow"), ("/api", "api-slow")])
@@ -146,7 +178,7 @@ async def test_a_spoiled_answer_was_done(broker: Broker, fault: str, expected: b
     assert (200, True, 1) == (status, expected in body if expected else body == b"", broker.done)
 
 
-@pytest.mark.parametrize("fault", ["token-truncated", "token-truncated-late", "api-truncated"])
+@pytest.mark.parametrize("fault", ["token-truncated", "token-truncated-late", "api-truncated", "api-close-after-head"])
 async def test_a_truncated_answer_promises_more_than_comes(broker: Broker, fault: str) -> None:
     """It was done all the same."""
     broker.faults.add(fault)

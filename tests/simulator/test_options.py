@@ -16,4 +16,9 @@ def test_options_can_be_turned_while_the_simulator_runs() -> None:
     options.expires_in = 1
 
     assert 1 == options.expires_in
+    assert {"rate_limits": "none"} == options.rates()
+    assert not options.enforces
+    options.limit = (5, 10.0)
+    assert options.enforces
+    assert {} == options.rates()
     assert not hasattr(options, "__dict__")

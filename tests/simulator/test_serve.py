@@ -31,6 +31,7 @@ async def test_the_description_is_what_simulate_prints(stranger: Bot) -> None:
         "min_life": 1,
         "renew_cooldown": 0,
         "max_rotations_per_day": 0,
+        "rate_limits": "none",
     } == description["environment"]
 
 

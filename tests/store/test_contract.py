@@ -52,6 +52,22 @@ async def test_deleting_nothing_is_a_missed_swap(store: Store) -> None:
     assert await store.swap("client/bot/1", expected=0, sealed=None) is None
 
 
+async def test_many_rows_are_discarded_at_once(store: Store) -> None:
+    """Those at the generation that was given go, each by a commit of its own; the others stay, and are not named."""
+    for name in ("bound/a", "bound/b", "bound/c", "client/d"):
+        await store.swap(name, expected=0, sealed=b"1")
+    await store.swap("bound/b", expected=1, sealed=b"2")
+    before = await store.changes()
+
+    wanted = {"bound/a": 1, "bound/b": 1, "bound/c": 1, "bound/x": 1, "bound/y": 0}
+    assert {"bound/a", "bound/c"} == await store.discard(wanted)
+    assert ["bound/b", "client/d"] == [row.name for row in await store.read_all("")]
+    assert Changes(before + 2, [], ["bound/a", "bound/c"]) == await store.changed(before)
+    assert set() == await store.discard(wanted)
+    assert before + 2 == await store.changes()
+    assert 1 == await store.swap("bound/a", expected=0, sealed=b"new")
+
+
 async def test_a_prefix_finds_its_rows_in_order(store: Store) -> None:
     """Wildcards of SQL mean nothing in a prefix, and neighbours are left out."""
     for name in ("grant/b", "grant/a", "grant_/x", "grantz", "client/a/1", "grant/é"):

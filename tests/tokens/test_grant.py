@@ -10,7 +10,7 @@ import pytest
 from proxy.brokers import Origin
 from proxy.clock import Now
 from proxy.secret import Secret
-from proxy.tokens.grant import NEXT, SERVING, Event, Grant, Serving, State, after
+from proxy.tokens.grant import DAY, HOUR, NEXT, SERVING, Event, Grant, Serving, State, after, hash_of, token_hash
 
 NOW = Now(1_772_557_200.0, 5_000.0)
 API = Origin("api01.iq.questrade.com", 443)
@@ -109,6 +109,41 @@ def test_what_a_call_gets_is_defined_for_every_state() -> None:
     assert {State.NONE, State.NEEDS_LOGIN, State.QUARANTINED} == {
         state for state, what in SERVING.items() if what is Serving.LOGIN
     }
+
+
+def test_a_hash_names_a_token_without_telling_it() -> None:
+    """SHA-256 in hex, as every journal and mark of before has it."""
+    known = "504d42c976f828511afd155a4ca3dbf9b772c683a1865948a6d2df5dcae89284"
+
+    assert known == BEFORE.token_hash == token_hash(Secret("R-old")) == hash_of("R-old")
+
+
+@pytest.mark.parametrize(
+    "half", [replace(BEFORE, access_token=None), replace(BEFORE, origin=None)], ids=["no token", "no origin"]
+)
+def test_half_a_pair_is_none(half: Grant) -> None:
+    """A token goes nowhere without its origin, nor an origin without its token."""
+    assert None is half.pair(NOW)
+
+
+def test_a_pair_ends_at_the_same_moment_on_both_clocks() -> None:
+    """What the wall clock leaves of it is counted from now on the other one."""
+    pair = replace(BEFORE, expires=NOW.wall + 100, life=1800.0).pair(NOW)
+
+    assert pair is not None
+    assert Now(NOW.wall + 100, NOW.boot + 100) == pair.expires
+    assert (4, 1800.0) == (pair.generation, pair.life)
+
+
+def test_a_grant_that_nobody_has_filled_is_of_no_time() -> None:
+    """Nothing of it counts as issued, or as alive; and days and hours are those of the clock."""
+    empty = Grant("questrade")
+
+    assert (0, 0.0, 0.0, 0.0, 0.0, 0) == (
+        empty.generation, empty.refreshed, empty.expires, empty.life, empty.logged_in, empty.epoch,
+    )  # fmt: skip
+    assert None is empty.pair(NOW)
+    assert (86_400.0, 3_600.0) == (DAY, HOUR)
 
 
 def test_a_grant_without_a_refresh_token_has_no_hash() -> None:

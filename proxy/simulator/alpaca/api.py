@@ -13,7 +13,7 @@ from proxy.simulator.alpaca.credentials import Credentials, Host, Verdict
 from proxy.simulator.alpaca.events import STREAM, Events
 from proxy.simulator.alpaca.faults import ORDER_REFUSALS
 from proxy.simulator.alpaca.options import Options
-from proxy.simulator.alpaca.rates import RateLimit
+from proxy.simulator.alpaca.rates import MINUTE, RateLimit
 from proxy.simulator.alpaca.routes import DENIED, Call, Route, Routes
 from proxy.simulator.front import Front
 from proxy.simulator.listener import JSON, Answer, hang
@@ -104,8 +104,9 @@ class Api:
         verdict: Verdict,
     ) -> Answer:
         route, captures = found
-        now, enforce = self._options.now(), self._options.enforce_rate_limits
-        counted = self._rate.count(now, self._options.requests_per_minute, enforce=enforce)
+        now, enforce = self._options.now(), self._options.enforces
+        limit, length = self._options.limit or (self._options.requests_per_minute, MINUTE)
+        counted = self._rate.count(now, limit, enforce=enforce, length=length)
         headers = {**counted.headers(), "X-Request-ID": uuid.uuid4().hex}
         if counted.over:
             wait = {"Retry-After": str(max(1, counted.reset - int(now)))}

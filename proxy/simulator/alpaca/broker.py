@@ -214,6 +214,7 @@ class Alpaca:
             "min_life": 1,
             "renew_cooldown": 0,
             "max_rotations_per_day": 0,
+            **self.options.rates(),
         }
 
 

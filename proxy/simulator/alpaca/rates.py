@@ -3,6 +3,7 @@
 https://alpaca.markets/support/usage-limit-api-calls
 """
 
+import math
 from dataclasses import dataclass
 
 MINUTE = 60
@@ -29,12 +30,12 @@ class RateLimit:
     minute: int = 0
     used: int = 0
 
-    def count(self, now: float, limit: int, *, enforce: bool) -> Counted:
-        """Count one call at Unix time `now`."""
-        minute = int(now) // MINUTE
+    def count(self, now: float, limit: int, *, enforce: bool, length: float = MINUTE) -> Counted:
+        """Count one call at Unix time `now`; `limit` calls pass in `length` seconds."""
+        minute = int(now // length)
         if self.minute != minute:
             self.minute, self.used = minute, 0
         self.used += 1
         left = limit - self.used
         # A 0 would tell a well-behaved client to stop where nothing stops it.
-        return Counted(limit, max(0 if enforce else 1, left), (minute + 1) * MINUTE, enforce and left < 0)
+        return Counted(limit, max(0 if enforce else 1, left), math.ceil((minute + 1) * length), enforce and left < 0)

@@ -9,7 +9,9 @@ from aiohttp import web
 
 from proxy.simulator.front import Front
 from proxy.simulator.listener import Answer
+from proxy.simulator.options import Options
 from proxy.simulator.plain.credentials import presented
+from proxy.simulator.plain.rates import RateLimit
 from proxy.simulator.plain.setup import Call, Setup
 from proxy.simulator.tokens import Standing
 
@@ -32,8 +34,10 @@ class Received:
 class Api:
     """The handler of all paths but those of the login. `standing` judges a credential."""
 
-    def __init__(self, setup: Setup, front: Front, standing: Callable[[str], Standing]) -> None:
+    def __init__(self, setup: Setup, front: Front, standing: Callable[[str], Standing], options: Options) -> None:
         self._setup = setup
+        self._options = options
+        self._rate = RateLimit()
         self._front = front
         self._standing = standing
         self._calls = [(_segments(call.path), call) for call in setup.calls]
@@ -56,7 +60,13 @@ class Api:
         async def answer() -> Answer:
             if worth != Standing.CURRENT:
                 return self._setup.refused
-            return self._answer(request.method, path, origin)
+            if self._options.limit is None:
+                return self._answer(request.method, path, origin)
+            counted = self._rate.count(self._options.now(), *self._options.limit)
+            if counted.over:
+                return counted.refusal()
+            found = self._answer(request.method, path, origin)
+            return replace(found, headers={**found.headers, **counted.headers()})
 
         return await self._front.api(request, answer)
 

@@ -45,7 +45,7 @@ class Plain:
             self._login = Login(setup.title, setup.endpoint, self._tokens, self._front, self.options)
         if setup.kind == "refresh-token":
             self._first_token = self.new_refresh_token()
-        self._api = Api(setup, self._front, self._standing)
+        self._api = Api(setup, self._front, self._standing, self.options)
         self._listener = Listener(self._handle, tls=authority.tls)
 
     async def start(self, ports: Iterator[int]) -> None:
@@ -132,7 +132,7 @@ class Plain:
                 found["authorize_url"] = url + endpoint.authorize
         # A simulated token may live one second and be renewed as often as it takes.
         renewal = {"min_life": 1, "renew_cooldown": 0, "max_rotations_per_day": 0}
-        return {**found, "api_hosts": [f"{HOST}:*"], "ca_file": str(self._ca_file), **renewal}
+        return {**found, "api_hosts": [f"{HOST}:*"], "ca_file": str(self._ca_file), **renewal, **self.options.rates()}
 
     def _needs(self) -> dict[str, str]:
         endpoint = self._setup.endpoint

@@ -5,8 +5,8 @@ from collections import Counter
 from aiohttp import web
 
 from proxy.simulator.faults import Faults
-from proxy.simulator.front import spoiled
-from proxy.simulator.listener import JSON, Answer, hang, reset
+from proxy.simulator.front import broken_off, spoiled
+from proxy.simulator.listener import JSON, Answer
 from proxy.simulator.questrade.answers import (
     ERRORS,
     USER_AGENT_BLOCKED,
@@ -50,10 +50,8 @@ class Api:
                 return REFUSALS[fault].response()
             if fault == "api-429":
                 return self._over_limit().response()
-            if fault == "api-hang":
-                await hang()
-            if fault == "api-drop":
-                return reset(request)
+            if (broken := await broken_off(request, fault)) is not None:
+                return broken
         if user_agent_blocked(request.headers.get("User-Agent")):
             return USER_AGENT_BLOCKED.response()
         if wrong is None and host != self.home:
@@ -99,7 +97,7 @@ class Api:
         headers = _UNLIMITED
         now = self._options.now()
         if route.rate is not None:
-            self._rates.enforce = self._options.enforce_rate_limits
+            self._rates.enforce, self._rates.limit = self._options.enforces, self._options.limit
             counted = self._rates.count(route.rate, now)
             headers = counted.headers()
             if counted.over:

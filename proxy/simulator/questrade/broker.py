@@ -65,6 +65,7 @@ class Questrade:
             "min_life": 1,
             "renew_cooldown": 0,
             "max_rotations_per_day": 0,
+            **self.options.rates(),
         }
         return Links(
             token_url=login + TOKEN_PATH,

@@ -5,6 +5,7 @@ answer: the refresh token is spent, the order is kept.
 """
 
 from proxy.simulator.faults import Fault, Faults
+from proxy.simulator.front import BROKEN
 from proxy.simulator.listener import HTML, TEXT, Answer
 from proxy.simulator.questrade.answers import BAD_REQUEST, ERRORS, MAINTENANCE, USER_AGENT_BLOCKED
 
@@ -35,9 +36,8 @@ _API = {
     "api-429": "429, code 1006, with the rate limit headers (refused)",
     "api-500": "500, code 1021 (refused)",
     "api-hang": "never answers (refused)",
-    "api-drop": "connection reset (refused)",
+    **BROKEN,
     "api-slow": "answers after some seconds (done)",
-    "api-drop-before-answer": "connection reset instead of an answer (done)",
     "api-truncated": "half of the answer, then the end of the connection (done)",
 }
 _BOTH = {

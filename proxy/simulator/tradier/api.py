@@ -71,7 +71,7 @@ class Api:
         if route.scope not in self._scopes(token):
             return answers.SCOPE_MISSING
         now = self._options.now()
-        self._rates.enforce = self._options.enforce_rate_limits
+        self._rates.enforce, self._rates.limit = self._options.enforces, self._options.limit
         counted = self._rates.count(token, route.bucket, now)
         if counted.over:
             return counted.refusal()

@@ -82,6 +82,7 @@ class Tradier:
             "min_life": 1,
             "renew_cooldown": 0,
             "max_rotations_per_day": 0,
+            **self.options.rates(),
         }
         application = {"client_id": self.options.client_id, "client_secret": self.options.client_secret}
         return Links(

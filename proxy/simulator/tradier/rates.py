@@ -43,17 +43,21 @@ class Counted:
 
 @dataclass(slots=True)
 class RateLimits:
-    """The counters of one simulator. Without `enforce` nothing is refused, and `available` never says 0."""
+    """The counters of one simulator. Without `enforce` nothing is refused, and `available` never says 0.
+
+    `limit`: so many calls in so many seconds, in place of all others.
+    """
 
     enforce: bool = False
+    limit: tuple[int, float] | None = None
     _windows: dict[tuple[str, str], _Window] = field(default_factory=dict, repr=False)
 
     def count(self, token: str, bucket: str, now: float) -> Counted:
         """Count one call with `token` at Unix time `now`."""
-        allowed = LIMITS[bucket]
+        allowed, length = self.limit or (LIMITS[bucket], WINDOW)
         window = self._windows.setdefault((token, bucket), _Window())
         if now >= window.ends:
-            window.ends, window.used = now + WINDOW, 0
+            window.ends, window.used = now + length, 0
         window.used += 1
         over = self.enforce and window.used > allowed
         # A 0 would tell a well-behaved client to stop where nothing stops it.

@@ -42,3 +42,13 @@ async def test_one_call_too_many_is_429(client: Client) -> None:
     assert 200 == (await client.get(DATA, "/v2/stocks/meta/exchanges")).status
     client.clock.time += 60
     assert 200 == (await client.get(PAPER, "/v2/clock")).status
+
+
+async def test_another_limit_has_a_length_of_its_own(client: Client) -> None:
+    """One call in five seconds."""
+    client.options.limit = (1, 5.0)
+    replies = [await client.get(PAPER, "/v2/clock") for _ in range(2)]
+
+    assert [(200, "1"), (429, "1")] == [(reply.status, reply.headers["X-RateLimit-Limit"]) for reply in replies]
+    client.clock.time += 5
+    assert 200 == (await client.get(PAPER, "/v2/clock")).status

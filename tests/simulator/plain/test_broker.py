@@ -10,7 +10,9 @@ from proxy.simulator.plain.broker import options_for
 from tests.simulator.plain.bench import CODE, MINTED, PASTED, SECRET
 from tests.simulator.plain.conftest import Start
 
-RENEWAL = {"min_life": 1, "renew_cooldown": 0, "max_rotations_per_day": 0, "api_hosts": ["127.0.0.1:*"]}
+RENEWAL = {
+    "min_life": 1, "renew_cooldown": 0, "max_rotations_per_day": 0, "api_hosts": ["127.0.0.1:*"], "rate_limits": "none",
+}  # fmt: skip
 
 
 async def test_links_say_what_a_login_by_code_needs(start: Start) -> None:

@@ -37,6 +37,16 @@ def test_the_hourly_limit_is_enforced_until_the_hour_is_over() -> None:
     assert not rates.count("market", NOON + 3600).over
 
 
+def test_another_limit_takes_the_place_of_all() -> None:
+    """Three in ten seconds, and no second is too full."""
+    rates = RateLimits(enforce=True, limit=(3, 10.0))
+    counted = [rates.count("market", NOON + 1) for _ in range(4)]
+
+    assert [(2, False), (1, False), (0, False), (0, True)] == [(each.remaining, each.over) for each in counted]
+    assert {int(NOON) + 10} == {each.reset for each in counted}
+    assert not rates.count("market", NOON + 10).over
+
+
 def test_without_enforcement_nothing_is_over_and_some_remain() -> None:
     """A load test gets no 429, nor headers that tell its client to stop."""
     rates = RateLimits()

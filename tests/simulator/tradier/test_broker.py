@@ -43,7 +43,7 @@ async def test_the_links_say_what_each_login_needs(stranger: App) -> None:
     assert {"rest": stranger.rest} == links.environment["api_servers"]
     assert {
         "token_url", "refresh_url", "authorize_url", "login_page", "api_servers", "api_hosts", "ca_file", "min_life",
-        "renew_cooldown", "max_rotations_per_day",
+        "renew_cooldown", "max_rotations_per_day", "rate_limits",
     } == links.environment.keys()  # fmt: skip
 
 

@@ -36,6 +36,16 @@ def test_one_too_many_is_refused_on_request_only() -> None:
     assert (1, False) == ((free := limits.count("a", "trading", NOW)).available, free.over)
 
 
+def test_another_limit_takes_the_place_of_all() -> None:
+    """Three in ten seconds, from the first call on."""
+    limits = RateLimits(enforce=True, limit=(3, 10.0))
+    counted = [limits.count("a", "market", NOW + 1) for _ in range(4)]
+
+    assert [False, False, False, True] == [each.over for each in counted]
+    assert (3, NOW + 11) == (counted[0].allowed, counted[0].ends)
+    assert not limits.count("a", "market", NOW + 11).over
+
+
 def test_a_call_over_the_limit_can_be_shown_at_any_time() -> None:
     """Nothing is counted by it."""
     limits = RateLimits()
