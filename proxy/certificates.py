@@ -235,6 +235,8 @@ def _context(certificate: Path, key: Path) -> ssl.SSLContext:
 def _ask_for_certificates(context: ssl.SSLContext, authorities: Path) -> None:
     context.verify_mode = ssl.CERT_REQUIRED
     # A resumed session would not be asked again: its certificate may have expired since, or its authority be gone.
+    # In TLS 1.3 it needs a ticket; in 1.2 the library keeps sessions of its own, and cannot be told not to.
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     try:

@@ -63,7 +63,7 @@ async def rotate(app: Keeping, wish: Mapping[str, Any]) -> dict[str, Any]:
 
 async def remove(app: Keeping, name: str, grant: str | None = None, number: int | None = None) -> dict[str, Any]:
     """Delete all keys of a client, or those bound to a member, or one; they are refused from this moment on."""
-    return {"client": name, "removed": await app.keys.remove(name, grant, number)}
+    return {"client": name, "removed": await app.keys.remove(name, _member(app, grant), number)}
 
 
 async def listed(app: Keeping, wish: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,7 +72,7 @@ async def listed(app: Keeping, wish: Mapping[str, Any]) -> dict[str, Any]:
     `next` is what `after` has to be for the next page, None on the last one. `grant`: only keys bound to that member.
     """
     await app.keys.load_once()
-    name, grant, after = wish.get("name"), wish.get("grant"), int(wish.get("after", -1))
+    name, grant, after = wish.get("name"), _member(app, wish.get("grant")), int(wish.get("after", -1))
     if name is None:
         first = app.keys.first(SHOWN)
         return {
@@ -144,6 +144,16 @@ def _bound_to(app: Keeping, names: Sequence[str]) -> list[str]:
         if bases.count(base) > 1:
             raise NotPossible(f"a key can be bound to one member of {base} only")
     return found
+
+
+def _member(app: Keeping, name: str | None) -> str | None:
+    """A member as keys are bound to it, whatever mount it was named by; also of a grant that is no longer there."""
+    if name is None:
+        return None
+    try:
+        return app.settings.named(name).name
+    except NoSuchGrant:
+        return name
 
 
 def _end(app: Keeping, lasts: float | None, expires: float | None) -> float | None:

@@ -13,7 +13,7 @@ import heapq
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from proxy.clock import Clock
 from proxy.gate.clients import digest, new_key
 from proxy.lastuse import LastUse
 from proxy.secret import Secret
-from proxy.store import Damaged, Row, WrongKey, pages
+from proxy.store import Damaged, Row, StoreError, WrongKey, pages
 from proxy.store.vault import Entry, Vault
 
 PREFIX = "client/"
@@ -70,16 +70,8 @@ class ClientKey:
     @classmethod
     def of(cls, record: str, entry: Entry) -> "ClientKey":
         number, value = int(record.rpartition("/")[2]), entry.value
-        return cls(
-            value["client"],
-            number,
-            float(value["created"]),
-            value["digest"],
-            tuple(value.get("grants", ())),
-            _moment(value.get("expires")),
-            _moment(value.get("replaced")),
-            entry.generation,
-        )
+        grants, ends = tuple(value.get("grants", ())), (_moment(value.get("expires")), _moment(value.get("replaced")))
+        return cls(value["client"], number, float(value["created"]), value["digest"], grants, *ends, entry.generation)
 
     def ended(self, now: float) -> bool:
         """Whether it is refused because of its age."""
@@ -152,7 +144,7 @@ class ClientKeys:
         """
         rows = list(rows)
         mine = [row for row in rows if row.name.startswith((PREFIX, BOUND))]
-        opened = await asyncio.to_thread(self._open, mine) if mine else []
+        opened = await asyncio.to_thread(lambda: [self._read(row) for row in mine]) if mine else []
         unreadable = []
         for row, key in zip(mine, opened, strict=True):
             if key is None:
@@ -164,9 +156,6 @@ class ClientKeys:
             self._drop(record)
         await self.last_use.follow(rows)
         return unreadable
-
-    def _open(self, rows: list[Row]) -> list[ClientKey | None]:
-        return [self._read(row) for row in rows]
 
     def _read(self, row: Row) -> ClientKey | None:
         try:
@@ -209,11 +198,13 @@ class ClientKeys:
         made = await self.add(client, old.grants, expires=expires)
         try:
             replaced = await self._replace(old, now, overlap)
-        except BaseException:
-            # Nobody has seen the new key, so nobody must be able to use it later.
+        except NoSuchKey:
+            # Nobody has seen the new key, so nobody must be able to use it later. After a `StoreError` it stays: the
+            # old one may have its end all the same, and then this is the one that can be replaced.
             await self._delete([made.key.record])
             raise
-        await self._delete(self._long_over(client, now))
+        with suppress(StoreError):  # the next rotation finds them too, and this key is shown but once
+            await self._delete(self._long_over(client, now))
         return made, replaced
 
     def _to_replace(self, client: str, number: int | None) -> ClientKey:
@@ -241,10 +232,21 @@ class ClientKeys:
         if current.expires is not None:
             end = min(end, current.expires)
         changed = replace(current, expires=end, replaced=now, generation=current.generation + 1)
-        if await self._vault.put(old.record, expected=current.generation, value=changed.value) is None:
+        if not await self._written(changed):
             raise NoSuchKey(f"key {old.number} of '{old.client}' was changed by somebody else at the same moment")
         self._take(old.record, changed)
         return changed
+
+    async def _written(self, changed: ClientKey) -> bool:
+        """Whether it stands in the store now; not, if that was changed meanwhile."""
+        try:
+            moved = await self._vault.put(changed.record, expected=changed.generation - 1, value=changed.value)
+        except StoreError:
+            entry = await self._vault.get(changed.record)  # the commit may have got through all the same
+            if entry is None or entry.value != changed.value:
+                raise
+            return True
+        return moved is not None
 
     def _long_over(self, client: str, now: float) -> list[str]:
         return [
@@ -259,6 +261,10 @@ class ClientKeys:
         Returns how many there were.
         """
         await self.load_once()
+        if grant is None and number is None:
+            for prefix in (PREFIX, BOUND):  # what another server has made a moment ago goes too
+                async for rows in pages(self._vault.store, f"{prefix}{client}/"):
+                    await self.follow(rows)
         wanted = [
             record
             for record, key in self._stored.items()

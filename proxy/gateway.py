@@ -135,7 +135,7 @@ class Gateway:
             raise
         except Exception:
             record.outcome, record.status = "internal", 500
-            await self._calls.settle(record)
+            await self._calls.settle(record, audit.UNKNOWN if record.passed else None)
             raise
         finally:
             self._calls.ended(record)

@@ -107,10 +107,10 @@ class Halts:
         """Halt at once here, and for everybody once it is stored; what stands there before is never weakened.
 
         Returns the halt that counts for its target. `StoreError`: it counts here only, and will be stored when that is
-        possible. ValueError if there are too many.
+        possible. ValueError if there are too many; there is always room for one of everything.
         """
-        if wanted.target not in self._counted() and len(self._all) >= MOST:
-            raise ValueError(f"there are {MOST} halts already; resume some, or halt more at once")
+        if wanted.target not in (EVERYTHING, *self._counted()) and len(self._all) >= MOST:
+            raise ValueError(f"there are {MOST} halts already; resume some, or halt everything")
         self._want(wanted)
         async with self._writing:
             self._want(wanted)  # it was asked for after whatever has been lifted meanwhile

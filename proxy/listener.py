@@ -25,14 +25,16 @@ from proxy import logs
 from proxy.certificates import Certificates
 from proxy.config import Address, Tcp, Unix
 from proxy.errors import Refusal, Rendered, render
-from proxy.sockets import bind_shared, bind_tcp
+from proxy.sockets import bind_shared, bind_tcp, untaken
 from proxy.vestibule import Crowd as Crowd  # noqa: PLC0414  whoever opens a door finds it here
 from proxy.vestibule import Peers, Tls, Vestibule, VestibuleSite
 
 HEAD_TIMEOUT = 10.0  # seconds for a head: from the connection, or from its first byte, to its end
-TAKE_TIMEOUT = 20.0  # seconds in which a client has to take what is waiting for it (64 KiB and a piece at most)
+TAKE_TIMEOUT = 20.0  # seconds in which a client has to take what is waiting for it, or at least
+TAKEN = 16 * 1024  # bytes of it
 BACKLOG = 1024  # connections that the system keeps until we accept them
 ACCEPTED = 16  # connections at a time: a flood of a thousand would keep everybody inside waiting for it
+HTTP, HTTPS = 80, 443  # ports that no client names
 KEEP_ALIVE = 75.0  # seconds that an idle connection stays open
 LONGEST_LINE = 8190
 MOST_HEADERS = 64
@@ -144,24 +146,27 @@ class QuietHandler(RequestHandler):
 
     def _await_taking(self) -> None:
         if self._line is not None and self._take_timer is None and self._line.get_write_buffer_size():
-            self._take_timer = self._loop.call_later(self._take_timeout, self._give_up, self._request_count)
+            now = (self._request_count, untaken(self._line))
+            self._take_timer = self._loop.call_later(self._take_timeout, self._give_up, *now)
 
     def _taken(self) -> None:
         if self._take_timer is not None:
             self._take_timer.cancel()
             self._take_timer = None
 
-    def _give_up(self, heads: int) -> None:
+    def _give_up(self, heads: int, before: int) -> None:
         """The time is over: end what has made no progress in it."""
         self._take_timer = None
         if self._line is None or not self._line.get_write_buffer_size():
             return
-        if self.writing_paused or self._force_close or (heads == self._request_count and not self._request_in_progress):
+        waits = self.writing_paused or self._force_close
+        waits = waits or (heads == self._request_count and not self._request_in_progress)
+        if waits and before - untaken(self._line) < TAKEN:
             # Else the system would go on offering it, megabytes for minutes, with nobody here to count them.
             self._line.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
             self._line.abort()
-        elif not self._request_in_progress:
-            self._await_taking()  # what waits now is another answer than then
+        elif waits or not self._request_in_progress:
+            self._await_taking()  # a slow client; or what waits now is another answer than then
 
     # -- words --------------------------------------------------------------------------------------------------------
 
@@ -331,6 +336,8 @@ class Listener:
             names |= {f"{host}:{self.bound.port}" for host in ("127.0.0.1", "localhost", "[::1]")}
         if self._certificates is not None:
             names.update(self._certificates.names(self.bound.port))
+        if self.bound.port == (HTTP if self._certificates is None else HTTPS):
+            names |= {name.removesuffix(f":{self.bound.port}") for name in names}  # clients leave out that port
         return tuple(sorted(names))
 
     async def stop_accepting(self) -> None:

@@ -252,7 +252,6 @@ def session(
     keep_alive: float | None,
     private_hosts: AbstractSet[str] = frozenset(),
     egress: str | None = None,
-    limit: int = 0,
 ) -> aiohttp.ClientSession:
     """A session that sends each request once, to a verified peer, with nothing added.
 
@@ -266,7 +265,7 @@ def session(
     connector = aiohttp.TCPConnector(
         ssl=tls,
         resolver=None if egress else PublicResolver(private_hosts),
-        limit=limit,
+        limit=0,  # how many calls there are is limited before: here slow answers to one client would stop all others
         ttl_dns_cache=30,
         **idle,
     )

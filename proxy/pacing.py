@@ -64,8 +64,10 @@ class _Line:
             raise
         if waiter.turn.done():
             return "waited"
+        # Answers that it waited for, and that would have made room, have not come: the broker has the last word.
+        goes = kind == LOWER and self.budget.overrun(self._clock.now().boot, client)
         self._leave(waiter)
-        return "refused"
+        return "waited" if goes else "refused"
 
     def _leave(self, waiter: _Waiter) -> None:
         if waiter.turn.done():

@@ -1,8 +1,12 @@
 """Sockets to listen on: bound, with their modes, stale ones out of the way."""
 
+import asyncio
 import errno
+import fcntl
 import os
 import socket
+import sys
+import termios
 from pathlib import Path
 
 from proxy.config import Tcp
@@ -57,6 +61,19 @@ def bind_shared(path: Path, *, mode: int, group: int | None) -> socket.socket:
     except OSError as error:
         raise OSError(error.errno, f"cannot listen on {path}: {error.strerror}") from None
     return bind_unix(path, mode=mode, group=group)
+
+
+def untaken(line: asyncio.WriteTransport) -> int:
+    """Bytes that the other end has not taken yet: those that wait here, and where the system tells, those in it.
+
+    It keeps megabytes for each connection, and takes nothing from us before a third of them is gone.
+    """
+    waiting, end = line.get_write_buffer_size(), line.get_extra_info("socket")
+    try:
+        found = fcntl.ioctl(end.fileno() if end is not None else -1, termios.TIOCOUTQ, bytes(4))
+    except (OSError, ValueError):  # not every system knows that of sockets; or it has been closed
+        return waiting
+    return waiting + int.from_bytes(found, sys.byteorder)
 
 
 def _remove_stale(path: Path) -> None:

@@ -24,6 +24,7 @@ from proxy import logs
 PATIENCE = 10.0  # seconds for a handshake
 FAREWELL = 5.0  # seconds for the other end to agree that a TLS connection is over
 PIECE = 32 * 1024  # bytes that a TLS connection is read by: two records at their largest
+AT_A_TIME = 16  # connections that are accepted until others have their turn
 REST = 1.0  # seconds to wait when there are no more descriptors
 QUIET = 60.0  # seconds between two lines of the log about the same trouble
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -124,9 +125,13 @@ class Vestibule:
         try:
             async with asyncio.TaskGroup() as group:
                 while True:
-                    connection = await self._accept()
-                    if connection is not None:
-                        group.create_task(self._receive(connection))
+                    for _ in range(AT_A_TIME):
+                        connection = await self._accept()
+                        if connection is not None:
+                            self._crowd.waiting += 1
+                            group.create_task(self._receive(connection)).add_done_callback(self._received)
+                    # To accept a connection that is there already lets nobody else run: a flood would have the loop.
+                    await asyncio.sleep(0)
         finally:
             # Not earlier: another socket could get the number while the loop still looks at this one.
             self._listening.close()
@@ -144,8 +149,10 @@ class Vestibule:
             return None
         return connection
 
+    def _received(self, _task: "asyncio.Task[None]") -> None:
+        self._crowd.waiting -= 1
+
     async def _receive(self, connection: socket.socket) -> None:
-        self._crowd.waiting += 1
         try:
             # None: the system does not tell (macOS). Then the socket's mode is what keeps others out.
             who = peer_of(connection) if self._peers is not None else None
@@ -157,8 +164,6 @@ class Vestibule:
         except Exception as error:  # noqa: BLE001  one connection must not close the door
             log.error("a connection could not be received", error=type(error).__name__)
             connection.close()
-        finally:
-            self._crowd.waiting -= 1
 
     async def _send_away(self, connection: socket.socket) -> None:
         """Say why, and read on for a moment: a client that still writes would not see it."""

@@ -66,6 +66,8 @@ def test_clients_are_asked_for_a_certificate_each_time(authority: Authority, tmp
 
     assert (ssl.CERT_REQUIRED, 0) == (found.context.verify_mode, found.context.num_tickets)
     assert found.context.options & ssl.OP_NO_TICKET
+    # Of TLS 1.2 the library would resume sessions by their number, whatever is said of tickets.
+    assert ssl.TLSVersion.TLSv1_3 == found.context.minimum_version
     assert (ssl.CERT_NONE, True) == (found.for_pages.verify_mode, found.for_pages is not found.context)
     assert found.authority_ends == other.certificate.not_valid_after_utc.timestamp()
 

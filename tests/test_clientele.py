@@ -125,6 +125,17 @@ async def test_one_key_is_removed(home: House) -> None:
     assert 0 == (await ask(home, "clients-remove", name="bot", number=1))["removed"]
 
 
+async def test_a_member_is_known_by_the_name_of_a_mount_too(tmp_path: Path) -> None:
+    """As it was when the key was made: whoever removes it must not be told that there is none."""
+    named = ("environment: simulator, scopes", "environment: simulator, grant: desk, scopes")
+    async with house(tmp_path, named) as home:
+        await ask(home, "clients-add", name="bot", grants=["questrade/ann"])
+        (bot,) = (await ask(home, "clients-list", name="bot", grant="questrade/ann"))["clients"]
+        assert [["desk/ann"]] == [key["grants"] for key in bot["listed"]]
+        assert 1 == (await ask(home, "clients-remove", name="bot", grant="questrade/ann"))["removed"]
+        assert 0 == (await ask(home, "clients-remove", name="bot", grant="gone/ann"))["removed"]
+
+
 async def test_metrics_tell_when_the_first_key_ends(home: House) -> None:
     """So that somebody is called before a program stops."""
     assert b"bearerd_client_key_expires_timestamp_seconds{" not in home.app.rendered_metrics()

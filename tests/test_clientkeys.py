@@ -1,6 +1,7 @@
 """Client keys at rest."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -268,6 +269,70 @@ async def test_a_rotation_that_fails_leaves_no_new_key(vault: Vault, store: Memo
     with pytest.raises(NoSuchKey, match="key 1 of 'bot' was removed"):
         await other.rotate("bot", 1, overlap=0)
     assert [] == await store.read_all("client/")
+
+
+class InDoubt(MemoryStore):
+    """A store whose answer to a change is lost with its connection, as often as `losses` says. The change is made."""
+
+    losses = 0
+    keeps = False  # what is to be deleted
+
+    async def discard(self, generations: Mapping[str, int]) -> set[str]:
+        if self.keeps:
+            raise StoreError("the connection was lost")
+        return await super().discard(generations)
+
+    async def swap(self, name: str, *, expected: int, sealed: bytes | None) -> int | None:
+        moved = await super().swap(name, expected=expected, sealed=sealed)
+        if expected and self.losses:
+            self.losses -= 1
+            raise StoreError("the connection was lost")
+        return moved
+
+
+async def test_a_rotation_whose_commit_is_in_doubt_leaves_the_client_a_key(clock: MovedClock) -> None:
+    """The old key has its end all the same: without the new one the client would have none."""
+    store = InDoubt()
+    keys = ClientKeys(Vault(store, Sealer(b"k" * 32, store.store_id)), clock)
+    old = await keys.add("bot")
+    store.losses = 1
+
+    made, replaced = await keys.rotate("bot", None, overlap=60)
+
+    assert (old.key.digest, 1.8e9 + 60) == (replaced.digest, replaced.expires)
+    again = ClientKeys(Vault(store, Sealer(b"k" * 32, store.store_id)), clock)
+    await again.load()
+    assert {old.key.digest: "bot", made.key.digest: "bot"} == again.digests == keys.digests
+    assert {old.key.digest: 1.8e9 + 60} == again.expiries == keys.expiries
+
+
+async def test_a_rotation_gives_its_key_even_if_old_ones_cannot_be_deleted(clock: MovedClock) -> None:
+    """It is shown but once, and the key that it replaces has its end already."""
+    store = InDoubt()
+    keys = ClientKeys(Vault(store, Sealer(b"k" * 32, store.store_id)), clock)
+    await keys.add("bot")
+    await keys.rotate("bot", None, overlap=60)
+    clock.wall += 40 * 86400
+    store.keeps = True
+    made, _ = await keys.rotate("bot", None, overlap=60)
+    assert [1, 2, 3] == [key.number for key in keys.all()]
+    store.keeps = False
+    await keys.rotate("bot", made.key.number, overlap=60)
+    assert [2, 3, 4] == [key.number for key in keys.all()]
+
+
+async def test_removing_a_client_removes_what_another_server_has_just_made(vault: Vault, clock: MovedClock) -> None:
+    """We have not heard of it yet, and whoever removes a client's keys means all of them."""
+    ours, theirs = ClientKeys(vault, clock), ClientKeys(vault, clock)
+    await theirs.add("bot")
+    await ours.load()
+    await theirs.rotate("bot", 1, overlap=60)
+    await theirs.add("bot", ["alpaca/ann"])
+    await theirs.add("bot-2")
+
+    assert 3 == await ours.remove("bot")
+    await theirs.load()
+    assert {"bot-2"} == set(theirs.digests.values())
 
 
 async def test_replaced_keys_go_a_month_after_their_end(vault: Vault, clock: MovedClock) -> None:

@@ -24,7 +24,7 @@ from proxy.store.keys import Source
 from tests.attackers import ORDERS, SMALL
 from tests.callers import Wire, eventually
 from tests.lab import CA_FILE, TRUST
-from tests.product import ROOT, Program, run
+from tests.product import COMMAND, ROOT, Program, run
 
 MEGABYTE = 1 << 20
 ROWS = {
@@ -98,7 +98,7 @@ async def product(home: Path) -> AsyncIterator[Running]:
     small, large = [int(str(await asyncio.to_thread(broker.document))) for broker in brokers]
     (home / "config.yaml").write_text(json.dumps(configuration(small, large)))
     await asyncio.to_thread(Source("file:master.key", home).create)
-    server = Program(home, "serve", "-c", "config.yaml")
+    server = Program(home, "serve", "-c", "config.yaml", command=COMMAND)
     try:
         await asyncio.to_thread(server.until, "To do: ")
         keys: list[str] = []

@@ -293,7 +293,7 @@ async def test_a_store_that_others_write_to_must_be_heard_of() -> None:
 
 
 async def test_there_is_a_limit_to_halts() -> None:
-    """Each call is held against all of them."""
+    """Each call is held against all of them; a halt of everything is never one too many."""
     site = Site()
     here = await site.server()
     await here.halt(made())
@@ -303,3 +303,7 @@ async def test_there_is_a_limit_to_halts() -> None:
     with pytest.raises(ValueError, match="100 halts already"):
         await here.halt(made(("another", None, None)))
     await here.halt(replace(made(("m1", None, None)), cancels_too=True))
+    assert "" == stops(here)
+    await here.halt(made())
+    assert (MOST + 1, "halted") == (len(here.all), stops(here))
+    assert (MOST + 1, "halted") == (len((again := await site.server()).all), stops(again))

@@ -242,6 +242,27 @@ async def test_an_answer_has_to_be_taken() -> None:
                 assert (size if patient else 0, 0, 0) == (got, lab.gateway.in_flight, lab.lent)
 
 
+async def test_a_slow_client_gets_all_of_its_answer() -> None:
+    """The system asks for more only when a third of what it keeps is gone: what goes from there is progress too."""
+    size = 6 << 20
+
+    async def large(visit: Visit) -> None:
+        await visit.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        for _ in range(size >> 16):
+            await visit.write(b"x" * 65_536)
+
+    async with running(total=30) as lab, door(lab, take_timeout=0.2) as opened:
+        lab.broker.script = [large]
+        with closing(line_that_reads_nothing(opened.port, room=65_536)) as line:
+            line.setblocking(False)
+            loop, got = asyncio.get_running_loop(), 0
+            await loop.sock_sendall(line, lab.request("GET", ACCOUNTS, host=f"127.0.0.1:{opened.port}"))
+            while got <= size and (piece := await loop.sock_recv(line, 65_536)):
+                got += len(piece)
+                await asyncio.sleep(0.02)
+            assert got > size
+
+
 @pytest.mark.parametrize("ends", [False, True], ids=["idle", "closing"])
 async def test_what_nobody_takes_does_not_keep_a_connection(ends: bool) -> None:
     """Whole answers that fit between two limits count too, also on a connection that is to be closed after them."""
@@ -270,10 +291,10 @@ async def test_what_nobody_takes_does_not_keep_a_connection(ends: bool) -> None:
             assert (0, True) == (opened.waiting, ended(line))
 
 
-def line_that_reads_nothing(port: int) -> socket.socket:
+def line_that_reads_nothing(port: int, room: int = 4096) -> socket.socket:
     """A connection whose other end can get rid of little more than what its own system keeps."""
     found = socket.socket()
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
     found.connect(("127.0.0.1", port))
     return found
 

@@ -263,15 +263,16 @@ async def test_a_taken_port_is_named(listener: Listener, service: Service) -> No
 @pytest.mark.parametrize(
     ("bound", "names"),
     [
-        (Tcp("127.0.0.1", 80), ("127.0.0.1:80", "[::1]:80", "localhost:80")),
-        (Tcp("::1", 80), ("127.0.0.1:80", "[::1]:80", "localhost:80")),
-        (Tcp("0.0.0.0", 80), ("0.0.0.0:80", "127.0.0.1:80", "[::1]:80", "localhost:80")),
-        (Tcp("10.1.2.3", 80), ("10.1.2.3:80",)),
+        (Tcp("127.0.0.1", 81), ("127.0.0.1:81", "[::1]:81", "localhost:81")),
+        (Tcp("::1", 81), ("127.0.0.1:81", "[::1]:81", "localhost:81")),
+        (Tcp("0.0.0.0", 81), ("0.0.0.0:81", "127.0.0.1:81", "[::1]:81", "localhost:81")),
+        (Tcp("10.1.2.3", 443), ("10.1.2.3:443",)),
+        (Tcp("10.1.2.3", 80), ("10.1.2.3", "10.1.2.3:80")),
         (Unix(Path("/run/x.sock")), ()),
     ],
 )
 def test_the_names_of_an_address(bound: Address, names: tuple[str, ...]) -> None:
-    """A loopback address answers to the usual three names, another to itself alone."""
+    """A loopback address answers to the usual three names, another to itself alone; HTTP's own port is left out."""
     assert names == Listener(bound, bound).names
 
 

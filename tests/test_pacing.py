@@ -148,6 +148,18 @@ async def test_a_call_is_refused_when_its_time_is_over() -> None:
     assert 0.04 <= desk.seconds[0] < 1
 
 
+async def test_a_cancel_goes_when_answers_that_it_waited_for_do_not_come() -> None:
+    """A slow broker has every call that is left on its way: one goes all the same, one in a second."""
+    desk = Desk.told_by_the_broker(patience=0.05)
+    await desk.call(headers=ONE_LEFT)
+    with await desk.turn():
+        with await desk.turn(CANCEL) as turn:
+            assert ("desk", "waited") == desk.told[-1]
+            await _refusal(desk, CANCEL)
+            turn.answered(200, [])
+        await _refusal(desk, ORDER)
+
+
 async def test_a_client_that_leaves_is_passed_over() -> None:
     """Whoever came after it has the turn."""
     desk = Desk(calls=1, patience=5.0)

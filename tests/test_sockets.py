@@ -1,14 +1,18 @@
-"""Sockets to listen on: their modes, and who else could get at their names. Stale ones: `test_listener.py`."""
+"""Sockets to listen on: their modes, who else could get at their names, and what waits in them. Stale ones:
+`test_listener.py`."""
 
+import asyncio
 import errno
 import os
+import socket
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 
 from proxy.config import Tcp
-from proxy.sockets import bind_shared, bind_tcp, bind_unix
+from proxy.sockets import bind_shared, bind_tcp, bind_unix, untaken
 
 
 @pytest.mark.parametrize("address", [Tcp("127.0.0.1", 0), Tcp("::1", 0)], ids=str)
@@ -72,3 +76,22 @@ def test_a_directory_that_is_not_there_is_named(state_dir: Path) -> None:
     """It is not made: whoever names it knows whose it is to be."""
     with pytest.raises(OSError, match=r"cannot listen on .*none/b\.sock: No such file or directory"):
         bind_shared(state_dir / "none" / "b.sock", mode=0o600, group=None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system does not tell")
+async def test_what_waits_in_the_system_has_not_been_taken() -> None:
+    """It falls as the other end reads, though our own buffer stays as it is; of a closed connection nothing waits."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        _, writer = await asyncio.open_connection(sock=ours)
+        line = writer.transport
+        writer.write(b"x" * (4 << 20))
+        here, before = line.get_write_buffer_size(), untaken(line)
+        theirs.recv(1)
+        assert before > here > 0
+        theirs.recv(65_536)
+        theirs.recv(65_536)
+        assert (True, here) == (untaken(line) < before, line.get_write_buffer_size())
+        line.abort()
+        await asyncio.sleep(0.01)
+        assert 0 == untaken(line)

@@ -20,6 +20,7 @@ from proxy.clock import SystemClock
 from proxy.config import Tcp
 from proxy.listener import Listener, open_listener
 from proxy.vestibule import (
+    AT_A_TIME,
     REASONS,
     Crowd,
     Peers,
@@ -231,6 +232,48 @@ async def test_a_crowd_of_silent_connections_costs_little(
         figure(f"300 half-open handshakes: {grown:.0f} MB in both ends, an honest call took {took * 1000:.0f} ms")
         assert (300, 0, True) == (door.failed.count("timeout"), door.crowd.waiting, process.num_fds() <= files)
         assert grown < 64
+
+
+async def test_a_flood_neither_passes_the_limit_nor_has_the_loop_alone(served: ssl.SSLContext) -> None:
+    """Connections that are there already are accepted a few at a time, and what is over the limit is closed."""
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async with Doorway().tcp(served) as door:
+        door.crowd.limit = 40
+        await asyncio.sleep(0.05)
+        # Blocks the loop: all are there before the first is accepted (systems keep 128 at least).
+        flood = [socket.create_connection(("127.0.0.1", door.port)) for _ in range(120)]
+        async with asyncio.TaskGroup() as group:
+            working = group.create_task(other())
+            most = 0
+            async for _ in eventually(10):
+                most = max(most, door.crowd.waiting)
+                for connection in flood[door.crowd.limit :]:
+                    connection.setblocking(False)
+                if all(_closed(connection) for connection in flood[door.crowd.limit :]):
+                    break
+            working.cancel()
+        assert (40, True) == (most, turns >= 120 // AT_A_TIME)
+        for connection in flood:
+            connection.close()
+        async for _ in eventually(5):
+            if door.crowd.waiting == 0:
+                break
+
+
+def _closed(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
 
 
 async def test_closing_ends_handshakes_that_are_under_way(served: ssl.SSLContext) -> None:

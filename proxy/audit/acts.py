@@ -13,10 +13,8 @@ from proxy import logs
 from proxy.audit.caller import caller
 from proxy.audit.chain import members
 from proxy.audit.record import about
-from proxy.audit.trail import Trail
+from proxy.audit.trail import PATIENCE, SLOW, Trail
 from proxy.store import StoreError
-
-PATIENCE = 5.0  # seconds for the disk
 
 # What an operator asks for that goes on record, and what of it does. No token, secret or key stands under these names.
 ON_RECORD: Mapping[str, tuple[str, ...]] = {
@@ -38,10 +36,10 @@ log = logs.get("audit")
 
 
 class Acts:
-    """Records operators' acts."""
+    """Records operators' acts. `patience` is for the disk, in seconds."""
 
-    def __init__(self, trail: Trail) -> None:
-        self._trail = trail
+    def __init__(self, trail: Trail, *, patience: float = PATIENCE) -> None:
+        self._trail, self._patience = trail, patience
 
     async def record(self, act: str, *, who: str | None = None, outcome: str = "done", **details: Any) -> None:
         """Return when it is durable that `who` did this. Never raises for a disk or store that fails.
@@ -52,12 +50,18 @@ class Acts:
         actor = who or caller.get(f"uid {os.geteuid()}")
         said = {"who": actor, "act": act, "outcome": outcome, "about": about(details)}
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self._patience):
                 await self._trail.open()
-                self._trail.put("act", members(said))
+                number = self._trail.put("act", members(said))
                 await self._trail.durable()
+            if not number:
+                log.error(
+                    "an operator's act is not in the audit trail: too much waits for the disk", act=act, who=actor
+                )
         except (OSError, TimeoutError, StoreError) as error:
-            reason = getattr(error, "strerror", None) or str(error) or "the disk does not answer"
+            reason = getattr(error, "strerror", None) or str(error) or SLOW
+            if isinstance(error, TimeoutError):
+                self._trail.stuck(SLOW)  # what widens is not begun any more
             log.error("an operator's act is not in the audit trail yet", act=act, who=actor, reason=reason)
 
     async def open(self) -> None:

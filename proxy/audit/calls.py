@@ -12,14 +12,12 @@ from proxy import logs
 from proxy.audit import record as records
 from proxy.audit.chain import members
 from proxy.audit.record import UNKNOWN, Record
-from proxy.audit.trail import Trail
+from proxy.audit.trail import PATIENCE, SLOW, Trail
 from proxy.errors import Refusal
 
-PATIENCE = 5.0  # seconds for the disk
 STRANGERS = 100  # calls of nobody known that are recorded one by one at once, and then one a second
 TELL = 10.0  # seconds until those that were only counted are told
-LOWER_PATIENCE = 1.0  # the same for a call that passes in any case
-SLOW = "the disk does not answer"
+LOWER_PATIENCE = 1.0  # for the disk, of a call that passes in any case
 
 log = logs.get("audit")
 
@@ -27,11 +25,15 @@ log = logs.get("audit")
 class Calls:
     """One record a call, whatever becomes of it; of a flood of strangers how many there were.
 
-    `patience` is for the disk, `tell` for the sum of the strangers, both in seconds.
+    `patience` is for the disk, `lower` the same for calls that lower risk, `tell` for the sum of the strangers, all in
+    seconds.
     """
 
-    def __init__(self, trail: Trail, *, patience: float = PATIENCE, tell: float = TELL) -> None:
+    def __init__(
+        self, trail: Trail, *, patience: float = PATIENCE, lower: float = LOWER_PATIENCE, tell: float = TELL
+    ) -> None:
         self._trail, self._patience, self._tell = trail, patience, tell
+        self._lower_patience = min(lower, patience)
         self._room, self._at = float(STRANGERS), 0.0  # for calls of strangers
         self._uncounted = 0
 
@@ -46,9 +48,7 @@ class Calls:
         lowers = record.order == "lower"
         if lowers and self._trail.standing.fault:
             self._passes(record)
-        elif not record.intent or not await self._durable(
-            min(LOWER_PATIENCE, self._patience) if lowers else self._patience
-        ):
+        elif not record.intent or not await self._durable(record):
             if not lowers:
                 raise Refusal(
                     "audit-unavailable",
@@ -67,19 +67,19 @@ class Calls:
             return
         record.settled = True
         record.seconds = perf_counter() - record.began
-        self._trail.put("outcome", records.outcome(record, outcome))
-        if not self._trail.standing.fault and not await self._durable(self._patience):
+        number = self._trail.put("outcome", records.outcome(record, outcome))
+        if not self._trail.standing.fault and (not await self._durable(record) or not number):
             log.error("an answer goes out before the audit trail has it", request_id=record.request_id)
 
     def ended(self, record: Record) -> None:
         """The call is over. What has no record yet gets one, on the disk within a second."""
         record.seconds = perf_counter() - record.began
+        if record.client is None and not self._has_room():
+            return  # the log may be on the same disk
         records.write(record)
         if record.settled:
             return
         record.settled = True
-        if record.client is None and not self._has_room():
-            return
         if record.intent:
             # A client that left in the middle: what the broker made of the call nobody has heard.
             unknown = record.passed and record.outcome == "aborted"
@@ -101,14 +101,17 @@ class Calls:
 
     def _tell_of_strangers(self) -> None:
         count, self._uncounted = self._uncounted, 0
+        log.warning("calls without a known client were only counted", count=count)
         self._trail.put("strangers", members({"count": count}))
 
-    async def _durable(self, patience: float) -> bool:
+    async def _durable(self, record: Record) -> bool:
+        patience = self._lower_patience if record.order == "lower" else self._patience
         try:
             async with asyncio.timeout(patience):
                 await self._trail.durable()
         except TimeoutError:
-            self._trail.stuck(SLOW)
+            if patience >= self._patience:  # a disk that is merely slow has not failed: others still wait for it
+                self._trail.stuck(SLOW)
         except OSError:
             pass
         else:

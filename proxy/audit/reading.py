@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proxy.audit.record import UNKNOWN
+from proxy.audit.record import UNKNOWN, UNKNOWNS
 from proxy.audit.trailfile import first_of, name_of
 from proxy.store.files import open_private
 
@@ -117,6 +117,7 @@ def joined(found: Iterable[Fields]) -> Iterator[Fields]:
 class Wanted:
     """What is looked for; None is anything. `since` and `until` are Unix times, `account` the end of a number.
 
+    The outcome `unknown` is also that of orders whose client was told so (`outcome-unknown`).
     `orders`: only calls that change something. `acts`: only what an operator did.
     """
 
@@ -132,7 +133,10 @@ class Wanted:
 
     def fits(self, fields: Fields) -> bool:
         """Whether this record is looked for."""
-        named = ((self.client, "client"), (self.mount, "mount"), (self.outcome, "outcome"), (self.request, "id"))
+        named = ((self.client, "client"), (self.mount, "mount"), (self.request, "id"))
+        outcomes = UNKNOWNS if self.outcome == UNKNOWN else {self.outcome}
+        if self.outcome is not None and fields.get("outcome") not in outcomes:
+            return False
         if any(wanted is not None and fields.get(name) != wanted for wanted, name in named):
             return False
         if self.account is not None and not _ends(str(fields.get("account", "")), self.account):

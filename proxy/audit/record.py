@@ -16,6 +16,7 @@ from proxy.audit.chain import members
 from proxy.gate.rows import Row
 
 UNKNOWN = "unknown"  # the outcome of an intent of which nobody knows what came of it
+UNKNOWNS = frozenset({UNKNOWN, "outcome-unknown"})  # the same, where the client was told so
 SHOWN = 3  # characters of an account's number
 HIDDEN = "***"  # stands for the rest of it
 _TEXT = 200  # characters of a text that an operator gave

@@ -28,12 +28,15 @@ from proxy.store.vault import Vault
 
 KEEP_DAYS = 400
 ROOM = 8 << 20  # bytes of records that wait for the disk; what comes when they are full is only counted
+PATIENCE = 5.0  # seconds for the disk to take what waits; then it counts as failing
 LARGEST = 16 << 20  # bytes of a file, a little more at most
 FLUSH = 0.5  # seconds between looks whether something waits
 MARK_SOON, MARK_LATE = 1.0, 10.0  # seconds until the end is noted in the store: after an order or act, after a read
 CLOSING = 3.0  # seconds that the last record may take when we stop
 DAY = 86_400
 SOON = frozenset({"intent", "outcome", "act"})
+DONE = frozenset({"outcome", "act"})  # what has happened already: has as much room again
+SLOW = "the disk does not answer"
 
 log = logs.get("audit")
 
@@ -59,7 +62,8 @@ class Trail:
     """`open()`, then `put()` and `durable()`, and `run()` beside them; `close()`. One process at a time.
 
     Whoever opens one holds the lock of the state directory. `install` names this server's state directory. A file ends
-    with the day (UTC), or once it is `largest` bytes long. At most `room` bytes of records wait for the disk.
+    with the day (UTC), or once it is `largest` bytes long. At most `room` bytes of records wait for the disk, and as
+    many again of outcomes and acts. A disk that takes longer than `patience` seconds counts as failing.
     """
 
     def __init__(
@@ -71,11 +75,12 @@ class Trail:
         keep_days: int = KEEP_DAYS,
         largest: int = LARGEST,
         room: int = ROOM,
+        patience: float = PATIENCE,
         clock: Clock | None = None,
         files: Files = SYSTEM_FILES,
     ) -> None:
         self.keep_days = keep_days
-        self._root, self._largest, self._room = directory, largest, room
+        self._root, self._largest, self._room, self._patience = directory, largest, room, patience
         self._vault, self._install, self._files = vault, install, files
         self._clock = clock or SystemClock()
         self._keys: Keys | None = None
@@ -178,7 +183,8 @@ class Trail:
         chain = self._chain
         if chain is None:
             raise RuntimeError("the trail is not open")
-        if self._put_bytes - self._saved_bytes > self._room:
+        # The calls of one client must not take the room of what became of an order, or of an operator's halt.
+        if self._put_bytes - self._saved_bytes > self._room * (1 + (kind in DONE)):
             self._lost += 1
             return 0
         wall = self._clock.now().wall
@@ -272,7 +278,11 @@ class Trail:
 
     async def _flush(self) -> None:
         if self._fault or self._put_bytes > self._saved_bytes:
-            await self.durable()
+            try:
+                async with asyncio.timeout(self._patience):
+                    await self.durable()
+            except TimeoutError:  # told now: no order need wait for it, and no login pass unrecorded
+                self.stuck(SLOW)
 
     # -- the end, noted in the store ----------------------------------------------------------------------------------
 

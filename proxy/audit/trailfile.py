@@ -5,6 +5,7 @@ holds after its last good record was never told to be durable: it is left as it 
 new file that says so.
 """
 
+import contextlib
 import hashlib
 import json
 import re
@@ -177,6 +178,7 @@ class TrailFile:
 
     def close(self) -> None:
         """Close the file. Calling it again does nothing."""
-        if self._descriptor >= 0:
-            self._files.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            with contextlib.suppress(OSError):  # the number is free all the same, and what was written has been synced
+                self._files.close(descriptor)

@@ -11,6 +11,7 @@ from proxy.config.problem import did_you_mean
 _NONE = "none"
 _PARTS: tuple[Literal["limit", "remaining", "used", "reset"], ...] = ("limit", "remaining", "used", "reset")
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
+LEAST = 0.001  # calls in a period: what is less rounds to none
 _RESERVED = {"date", "retry-after"}  # they have their meaning anyway
 
 
@@ -56,6 +57,6 @@ def _rate(section: Section) -> Rate:
     section.known(PERIODS)
     found = {key: section.number(key) for key in PERIODS}
     for key, value in found.items():
-        if value == 0:
-            section.fault(key, "would let nothing through", "write more than 0, or leave it out")
+        if value is not None and value < LEAST:
+            section.fault(key, "would let nothing through", f"write {LEAST} or more, or leave it out")
     return Rate(**found)

@@ -207,7 +207,7 @@ def _cells(fields: "Fields") -> tuple[str, ...]:
     kind = fields["kind"]
     if kind in ("call", "intent", "outcome"):
         outcome = str(fields.get("outcome", kind))
-        mark = GOOD if outcome in ("broker", "here", "intent") else BAD if outcome == "unknown" else NOTE
+        mark = GOOD if outcome in ("broker", "here", "intent") else BAD if outcome.endswith("unknown") else NOTE
         place = f"/{fields['mount']}{fields.get('row', '')}" if "mount" in fields else ""
         what = " ".join(filter(None, (str(fields.get("method", "")), place)))
         who, status = str(fields.get("client", "-")), str(fields.get("status", ""))

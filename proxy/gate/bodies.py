@@ -144,8 +144,9 @@ def members(value: object) -> Iterator[tuple[str, object]]:
 
 
 def bare(name: str) -> str:
-    """What is left of a name for servers that look past case, `-`, `_` and `.`."""
-    return re.sub(r"[-_.\s]", "", fold(name))
+    """What is left of a name for servers that look past case, `-`, `_`, `.` and blanks, or that end it at a NUL."""
+    shown = fold(name).lstrip("\0").partition("\0")[0]
+    return "".join(char for char in shown if char not in "-_." and char.isprintable() and not char.isspace())
 
 
 def denied(detail: str, *, fix: str | None = None) -> Refusal:

@@ -111,11 +111,22 @@ class Budget:
             if kind != LOWER or not self._may_overrun(now):
                 return False
             self._overran = now
+        self._take(now, client)
+        return True
+
+    def overrun(self, now: float, client: str) -> bool:
+        """Whether a call that lowers risk, and has waited for as long as it may, goes now; if so, it has its place."""
+        if now - self._overran < _SPACING:
+            return False
+        self._overran = now
+        self._take(now, client)
+        return True
+
+    def _take(self, now: float, client: str) -> None:
         if not self._out:
             self._asked = now
         self._out += 1
         self._mine[client] = self._mine.get(client, 0) + 1
-        return True
 
     def when(self, now: float, client: str, kind: int, ahead: int = 0) -> float:
         """When a call could go, behind `ahead` others: a moment, `now` if it hangs on answers that are awaited."""

@@ -216,18 +216,25 @@ def _root(part: Part) -> str | None:
 
 def _quantity(guards: Guards, part: Part, name: str) -> Decimal:
     quantity = _number(_told(guards, part, "quantity", name), "quantity", name)
+    if part.amount is not None:
+        raise _both(name)
     if part.form.ratio is None:
         return quantity
     if part.ratio is None:
         raise _untold(guards, name, "quantity of each part")
-    return _EXACT.multiply(quantity, _number(part.ratio, "ratio", name))
+    ratio = _number(part.ratio, "ratio", name)
+    if ratio > 1 and not any((guards.symbols, guards.underlyings, guards.sides, guards.types)):
+        # These four refuse a change, which tells the whole's quantity and no ratio: it could make more of each part.
+        fix = f"order parts of ratio 1, or add underlyings or symbols to {guards.where}"
+        raise _denied(name, "The order has a ratio, which a later change of its quantity would not tell.", fix=fix)
+    return _EXACT.multiply(quantity, ratio)
 
 
 def _notional(guards: Guards, part: Part) -> Decimal:
     name = "max_notional"
     if part.amount is not None:
         if part.quantity is not None:
-            raise _denied(name, "The order tells a quantity and an amount.", fix="tell one of the two")
+            raise _both(name)
         return _number(part.amount, "amount", name)
     if part.price is None:
         raise _untold(guards, name, "amount, nor a limit price that binds")
@@ -266,6 +273,10 @@ def _number(text: str, fact: str, name: str) -> Decimal:
 def _untold(guards: Guards, name: str, fact: str) -> Refusal:
     detail = f"The order does not tell its {fact}, and a guard asks for it."
     return _denied(name, detail, fix=f"tell it, or remove {guards.where}.{name}")
+
+
+def _both(name: str) -> Refusal:
+    return _denied(name, "The order tells a quantity and an amount.", fix="tell one of the two")
 
 
 def _add(guards: Guards, name: str) -> str:

@@ -1,7 +1,7 @@
 """What an operator has halted, and which calls that stops. What is known of halts comes in as a value.
 
 A halt stops whatever changes something at the broker. A call that lowers risk (a cancel, the closing of a position)
-outlives it unless the halt says otherwise, so that a halt never traps a position.
+outlives it unless the halt says otherwise. Where a broker closes positions by orders alone, those are stopped too.
 """
 
 import re

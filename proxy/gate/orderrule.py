@@ -25,7 +25,7 @@ class OrderForm:
       `instrument.symbol` a member of a member (JSON).
       `price` is the limit price, `amount` the money that an order is about instead of a quantity;
     - `underlying`: the name that holds the underlying beside the symbol of an option, and the symbol of a leg without
-      one of its own;
+      one of its own; if it is the symbol's name too, it holds the underlying in an order that has parts;
     - `naming`: symbols are tickers, and options 21 letters and digits at most with their root in front; or numbers,
       which tell nothing;
     - `parts`: members that hold a list of orders, which take from the whole what they do not say themselves (JSON);

@@ -61,6 +61,8 @@ def read(rule: OrderRule, written: Written) -> tuple[Part, ...]:
     if used - {*form.parts, *form.exits} or (parts and not (form.indexed or form.parts)):
         raise denied("The order has parts, where its kind has none.")
     told = _facts(form, whole)
+    if parts and form.underlying in form.symbol and "symbol" in told:
+        told["underlying"] = told.pop("symbol")  # one name: each part says its own symbol
     for capture, value in written.captures:
         for fact in FACTS:
             if f"{{{capture}}}" in form.names(fact):

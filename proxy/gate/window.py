@@ -103,8 +103,8 @@ class Window:
         if ends <= now:
             return  # of a window that is over
         if fresh or ends > self._ends + _APART:
-            if not fresh:
-                self._lost = 0
+            # Of a window that nobody knew, it can only be those of one length; of an earlier one, none.
+            self._lost = min(self._lost, self.counted) if fresh else 0
             self.known, self._ends, self._assumed, self._silent = remaining, ends, False, 0
         elif ends < self._ends - _APART:
             self.unheard(calls)

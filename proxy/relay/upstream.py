@@ -19,7 +19,6 @@ from proxy.tokens.grant import TokenPair
 
 IDLE = 15.0  # seconds that a connection is kept for the next call; brokers close theirs after a minute or more
 POOLS = 64  # grants whose connections are kept
-MOST = 1000  # connections a pool: with fewer than calls of one client, its slow answers would keep all others waiting
 LARGEST_HEAD = 32 * 1024  # bytes of an answer's head
 
 
@@ -176,13 +175,12 @@ class SessionUpstream:
                     await self._make_room()
                     # A mutating call never meets a connection that the broker is just closing: nobody could tell
                     # afterwards whether the order got through.
-                    keep_alive, limit = (None, 0) if mutating else (IDLE, MOST)
+                    keep_alive = None if mutating else IDLE
                     client = session(
                         tls,
                         private_hosts=place.private_hosts,
                         egress=place.egress,
                         keep_alive=keep_alive,
-                        limit=limit,
                     )
                     self._pools[key] = _Pool(client)
         self._pools.move_to_end(key)

@@ -6,6 +6,7 @@ time, are numbered, and a write counts as durable only if every sync that could 
 """
 
 import asyncio
+import errno
 from collections.abc import Callable
 
 from proxy.store.worker import Worker
@@ -74,5 +75,8 @@ class GroupSync:
             self._sync()
         except OSError as fault:
             self._reason, self._last_failed = fault, number
+        except BaseException:  # this batch gets to know by itself, but not whoever wrote before it and asks after it
+            self._reason, self._last_failed = OSError(errno.EIO, "a fault of ours"), number
+            raise
         finally:
             self._ended = number

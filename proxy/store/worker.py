@@ -33,16 +33,18 @@ class Worker:
     batch, before anybody hears of it; what it finds is for it to remember. One event loop at a time may ask.
     """
 
-    __slots__ = ("_after", "_busy", "_jobs", "_pool")
+    __slots__ = ("_after", "_busy", "_closed", "_jobs", "_pool")
 
     def __init__(self, name: str, after: Callable[[], None] = _nothing) -> None:
         self._pool = ThreadPoolExecutor(1, name)
         self._after = after
         self._jobs: list[_Job] = []
-        self._busy = False
+        self._busy = self._closed = False
 
     def ask(self, work: Callable[[], T]) -> "asyncio.Future[T]":
-        """Have `work` done. Whoever stops waiting before its turn has come withdraws it."""
+        """Have `work` done. Whoever stops waiting before its turn has come withdraws it. `RuntimeError` once closed."""
+        if self._closed:
+            raise RuntimeError("the worker is closed")
         loop = asyncio.get_running_loop()
         job = _Job(work, loop.create_future())
         self._jobs.append(job)
@@ -51,7 +53,10 @@ class Worker:
         return job.done
 
     async def close(self) -> None:
-        """Wait for what was asked for. Nothing else may be."""
+        """Have done what was asked for, and end the thread. Harmless twice."""
+        self._closed = True
+        if self._jobs:  # the thread takes them after what it is doing: later nobody could hand them over any more
+            self._begin(asyncio.get_running_loop())
         await asyncio.to_thread(self._pool.shutdown)
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:

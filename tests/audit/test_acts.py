@@ -9,7 +9,7 @@ import pytest
 
 from proxy.audit.acts import ON_RECORD, WIDENS, Acts
 from proxy.audit.caller import caller
-from proxy.audit.trail import Trail
+from proxy.audit.trail import SLOW, Trail
 from proxy.store import StoreError
 from proxy.store.disk import MemoryDisk
 from proxy.store.memory import MemoryStore
@@ -98,3 +98,36 @@ def test_what_goes_on_record_names_no_secret() -> None:
     kept = {name for names in ON_RECORD.values() for name in names}
     assert not kept & {"token", "answer", "digest", "key", "secret", "token_id", "account"}
     assert WIDENS - {"lend"} <= ON_RECORD.keys()
+
+
+async def test_a_disk_that_hangs_is_a_fault_for_the_next_act(caplog: pytest.LogCaptureFixture) -> None:
+    """One act has waited in vain: what widens is not begun after that, until the disk answers."""
+    disk, kept = MemoryDisk(), vault()
+    async with opened(disk, kept) as trail:
+        await trail.durable()
+        disk.sync_seconds = 0.3
+        acts = Acts(trail, patience=0.02)
+        await acts.record("login", mount="questrade")
+        assert SLOW == acts.fault
+        assert SLOW in caplog.text
+        disk.sync_seconds = 0.0
+        await trail.durable()
+        assert "" == acts.fault
+
+
+async def test_an_act_has_room_when_calls_have_none_and_else_it_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """A flood of reads must not take away the record of a halt."""
+    disk, kept = MemoryDisk(), vault()
+    async with opened(disk, kept, room=2000) as trail:
+        acts = Acts(trail)
+        disk.fail("pwrite", errno.ENOSPC, times=99)
+        while trail.put("call", '"x":1'):
+            pass
+        await acts.record("halt", by="bot")
+        while trail.put("outcome", '"x":1'):
+            pass
+        disk.heal()
+        assert "too much waits" not in caplog.text
+        await acts.record("resume", by="bot")
+        assert "too much waits" in caplog.text
+    assert ["halt"] == [fields["act"] for fields in await said(disk, kept) if fields["kind"] == "act"]

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from proxy.audit.calls import SLOW, Calls
+from proxy.audit.calls import Calls
+from proxy.audit.trail import SLOW
 from proxy.audit.trailfile import name_of
 from proxy.brokers import load
 from proxy.config.document import parse_yaml
 from proxy.errors import Refusal
-from tests.audit.trails import order, read
+from proxy.store.disk import MemoryDisk
+from tests.audit.trails import opened, order, read, vault
 from tests.lab import DEFINITION, Lab, running
 from tests.wire import Step, Visit, reset
 
@@ -206,8 +208,10 @@ async def test_a_client_that_leaves_leaves_an_order_of_which_nobody_knows() -> N
         assert ("outcome", "unknown", 0) == kinds(lab, "outcome", "status")[-1]
 
 
-async def test_a_flood_of_strangers_does_not_fill_the_disk() -> None:
-    """A hundred are told one by one, of the rest how many there were; clients have a record each all the while."""
+async def test_a_flood_of_strangers_does_not_fill_the_disk(caplog: pytest.LogCaptureFixture) -> None:
+    """A hundred are told one by one, of the rest how many there were, on the log as well; clients have a record each
+    all the while.
+    """
     async with running(broker=LAB) as lab:
         calls = Calls(lab.trail, tell=0.05)
         for _ in range(5000):
@@ -220,6 +224,7 @@ async def test_a_flood_of_strangers_does_not_fill_the_disk() -> None:
         assert 100 <= len(strangers) < 110
         assert 5000 == len(strangers) + rest
         assert 5000 == sum(fields.get("client") == "bot" for fields in durable(lab))
+        assert (len(strangers), 1) == (caplog.text.count("unknown-client"), caplog.text.count("were only counted"))
 
 
 async def test_one_record_a_call_and_no_more() -> None:
@@ -231,3 +236,52 @@ async def test_one_record_a_call_and_no_more() -> None:
             calls.ended(one)
         await lab.trail.durable()
         assert 1 == len(kinds(lab))
+
+
+async def test_an_outcome_has_room_when_calls_have_none_and_else_it_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """What became of an order counts for more than reads; if even that is lost, the log says so."""
+    disk, kept = MemoryDisk(), vault()
+    async with opened(disk, kept, room=2000) as trail:
+        calls = Calls(trail)
+        records = [order(client="bot"), order(client="bot")]
+        for record in records:
+            record.began = perf_counter()
+            await calls.intend(record, b"/v1/orders", ORDER)
+        while trail.put("call", '"x":1'):
+            pass
+        await calls.settle(records[0], "broker")
+        assert "before the audit trail has it" not in caplog.text
+        while trail.put("outcome", '"x":1'):
+            pass
+        await calls.settle(records[1], "broker")
+        assert "before the audit trail has it" in caplog.text
+
+
+async def test_a_fault_of_ours_after_an_order_has_left_is_an_unknown_outcome() -> None:
+    """The client gets a 500; the trail does not make believe that nothing came of it."""
+
+    async def step(visit: Visit) -> None:
+        lab.mount.relay._place = None  # type: ignore[assignment]
+        await visit.json({"orderId": 7})
+
+    async with running(broker=LAB) as lab:
+        lab.broker.script = [step]
+        assert (500, "internal") == (await lab.call("POST", "/lab/v1/orders", body=ORDER)).problem
+        assert [("intent", None), ("outcome", "unknown")] == kinds(lab, "outcome")
+
+
+async def test_a_call_that_lowers_risk_waits_less_and_says_nothing_of_the_disk(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A disk that is slower than it waits for has not failed: the outcome of an order is waited for all the same."""
+    disk, kept = MemoryDisk(), vault()
+    async with opened(disk, kept) as trail:
+        await trail.durable()
+        disk.sync_seconds = 0.2
+        calls, cancel, placed = Calls(trail, lower=0.02), order(client="bot", order="lower"), order(client="bot")
+        await calls.intend(cancel, b"/v1/orders/7", None)
+        assert "is sent although" in caplog.text
+        assert "" == trail.standing.fault
+        await calls.intend(placed, b"/v1/orders", ORDER)
+        await calls.settle(placed, "broker")
+        assert 0 == trail.standing.waiting

@@ -121,3 +121,15 @@ def test_what_is_looked_for(trail: Path, wanted: dict[str, Any], numbers: list[i
     """Each condition alone; of an account the end that is shown, or the whole number."""
     found = [fields["seq"] for fields in joined(read_records(trail)) if Wanted(**wanted).fits(fields)]
     assert numbers == found
+
+
+def test_orders_whose_client_was_told_that_nobody_knows_are_found_as_unknown() -> None:
+    """Beside those that have no outcome at all, and no others."""
+    kept = {"kind": "call", "time": 1.0}
+    found = [
+        outcome
+        for outcome in ("unknown", "outcome-unknown", "broker", None)
+        if Wanted(outcome="unknown").fits({**kept, "outcome": outcome})
+    ]
+    assert ["unknown", "outcome-unknown"] == found
+    assert not Wanted(outcome="outcome-unknown").fits({**kept, "outcome": "unknown"})

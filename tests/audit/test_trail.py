@@ -2,7 +2,7 @@
 
 import asyncio
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from time import thread_time
 from typing import Any
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from proxy.audit import record as records
 from proxy.audit.chain import members
 from proxy.audit.kept import mark_of
-from proxy.audit.trail import Trail
+from proxy.audit.trail import SLOW, Trail
 from proxy.audit.trailfile import name_of
 from proxy.audit.verify import verify
 from proxy.store import StoreError
@@ -34,6 +34,7 @@ from tests.audit.trails import (
     said,
     vault,
 )
+from tests.callers import eventually
 
 NOISE = members({"noise": "x" * 100})
 
@@ -435,3 +436,25 @@ async def test_a_removed_trail_is_told_by_the_next_start_too() -> None:
     assert name_of(1) + ".damaged-1" in disk.names(where)
     (fault,) = (await findings(disk, kept)).faults
     assert fault.problem.startswith("records 1 to 3 were gone at a start, and ")
+
+
+async def test_a_disk_that_hangs_is_found_without_an_order() -> None:
+    """By the look that brings reads to the disk; once it answers, all is well again."""
+    disk, kept = MemoryDisk(), vault()
+    async with opened(disk, kept, patience=0.02) as trail:
+        await trail.durable()
+        disk.sync_seconds = 0.3
+        trail.put("call", NOISE)
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(trail.run())
+            await until(lambda: trail.standing.fault == SLOW)
+            disk.sync_seconds = 0.0
+            await until(lambda: not trail.standing.fault)
+            running.cancel()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async for _ in eventually(5):
+        if condition():
+            break
+    assert condition()

@@ -130,3 +130,22 @@ def test_a_failed_append_is_written_over() -> None:
         file.append(file.file or 2, b"again\n")
         assert disk.content(WHERE / name_of(file.file)).startswith(b"first\nagain\n"[6 * (file.file == 2) :])
         assert file.size == len(b"first\nagain\n") - 6 * (file.file == 2)
+
+
+def test_an_old_file_that_does_not_close_well_is_closed_once() -> None:
+    """What it holds was synced; its number may belong to somebody else by the next time."""
+
+    class Odd(MemoryDisk):
+        def close(self, descriptor: int) -> None:
+            closed.append(descriptor)
+            raise OSError(errno.EIO, "Input/output error")
+
+    closed: list[int] = []
+    disk, chain = Odd(), Chain(KEYS, KEYS.start)
+    file = TrailFile(WHERE, disk, 0, 0)
+    for first in (1, 4, 7):
+        file.append(first, file_of(chain, 2))
+    file.close()
+    file.close()
+    assert (3, 3) == (len(closed), len(set(closed)))
+    assert [name_of(first) for first in (1, 4, 7)] == disk.names(WHERE)

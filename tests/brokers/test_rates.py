@@ -38,7 +38,9 @@ def test_headers_that_make_no_sense_are_told(wrong: str, said: str) -> None:
 
 def test_a_rate_of_nothing_is_a_mistake() -> None:
     """Nothing would ever pass."""
-    assert any("would let nothing through" in problem for problem in spoilt("per_second: 2.5", "per_second: 0"))
+    for nothing in ("0", "0.0004"):
+        problems = spoilt("per_second: 2.5", f"per_second: {nothing}")
+        assert any("would let nothing through" in problem for problem in problems), nothing
 
 
 def test_an_environment_has_rates_of_its_own() -> None:

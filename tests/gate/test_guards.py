@@ -63,6 +63,14 @@ SPREAD: dict[str, Any] = {
     "option_symbol[0]": OPTION, "side[0]": "buy_to_open", "quantity[0]": "2",
     "option_symbol[1]": OPTION, "side[1]": "sell_to_open", "quantity[1]": "3",
 }  # fmt: skip
+LOWERED: dict[str, Any] = {"class": None, "symbol": None, "side": None, "quantity": "1", "price": "9000"}
+COVERED: dict[str, Any] = {
+    "action": None, "quantity": None, "strategy": "CoveredCall",
+    "legs": [
+        {"symbolId": 8049, "legQuantity": 1000, "action": "Buy"},
+        {"symbolId": 9292, "legQuantity": 10, "action": "STO"},
+    ],
+}  # fmt: skip
 MLEG: dict[str, Any] = {
     "symbol": None, "side": None, "order_class": "mleg", "qty": "4",
     "legs": [{"symbol": OPTION, "side": "buy", "ratio_qty": "3"}],
@@ -112,8 +120,20 @@ MLEG: dict[str, Any] = {
         pytest.param(alpaca(qty="0.3"), guards(max_quantity="0.3"), None, id="a fraction, exactly"),
         pytest.param(alpaca(qty=None, notional="5"), guards(max_quantity="10"), "max_quantity", id="money"),
         pytest.param(tradier(**SPREAD), guards(max_quantity="2"), "max_quantity", id="of the second leg"),
-        pytest.param(alpaca(**MLEG), guards(max_quantity="12"), None, id="mleg, times its ratio"),
-        pytest.param(alpaca(**MLEG), guards(max_quantity="11.9"), "max_quantity", id="mleg, above by its ratio"),
+        pytest.param(
+            alpaca(**MLEG), guards(max_quantity="12", underlyings=["AAPL"]), None, id="mleg, times its ratio"
+        ),
+        pytest.param(
+            alpaca(**MLEG), guards(max_quantity="11.9", underlyings=["AAPL"]), "max_quantity",
+            id="mleg, above by its ratio",
+        ),
+        pytest.param(
+            alpaca(**MLEG), guards(max_quantity="12"), "max_quantity", id="mleg, a ratio that a change would not tell"
+        ),
+        pytest.param(
+            alpaca(**MLEG | {"legs": [{"symbol": OPTION, "side": "buy", "ratio_qty": "1"}]}), guards(max_quantity="4"),
+            None, id="mleg, one of each",
+        ),
         pytest.param(
             alpaca(**MLEG | {"legs": [{"symbol": OPTION, "side": "buy"}]}), guards(max_quantity="99"), "max_quantity",
             id="mleg, without a ratio",
@@ -168,6 +188,29 @@ MLEG: dict[str, Any] = {
         ),
         pytest.param(alpaca("orders_one_patch", **BARE), guards(symbols=["AAPL"]), "symbols", id="no symbol there"),
         pytest.param(alpaca("orders_one_patch", **BARE), guards(max_quantity="9"), "max_quantity", id="large change"),
+        pytest.param(
+            alpaca("orders_one_patch", **BARE, notional="1"), guards(max_quantity="10"), "max_quantity",
+            id="a change to an amount beside the quantity",
+        ),
+        pytest.param(alpaca(notional="9000"), guards(max_quantity="10"), "max_quantity", id="quantity, then an amount"),
+        *(
+            pytest.param(tradier("order_change", **LOWERED), guards(**{name: most}), name, id=f"tradier change, {name}")
+            for name, most in (("max_quantity", "10"), ("max_notional", "9e9"))
+        ),
+        pytest.param(tradier("order_change", **LOWERED), guards(types=["limit"]), None, id="tradier, a change's type"),
+        pytest.param(
+            questrade("strategy", **COVERED), guards(symbols=["8049", "9292"], max_quantity="1000"), None,
+            id="questrade, strategy",
+        ),
+        pytest.param(
+            questrade("strategy", **COVERED), guards(symbols=["8049"]), "symbols", id="questrade, a leg elsewhere"
+        ),
+        pytest.param(
+            questrade("strategy", **COVERED), guards(symbols=["9292"]), "symbols", id="questrade, underlying elsewhere"
+        ),
+        pytest.param(
+            questrade("strategy", **COVERED), guards(max_quantity="999"), "max_quantity", id="questrade, a large leg"
+        ),
         pytest.param(alpaca("locates_post"), guards(max_quantity="9"), "max_quantity", id="what nobody can read"),
     ],
 )  # fmt: skip

@@ -52,6 +52,13 @@ STRATEGY = {
     "strategy": "VerticalCall", "orderType": "Limit", "limitPrice": 1.5,
     "legs": [{"symbolId": 1, "action": "BTO", "quantity": 2}, {"symbolId": 2, "action": "STO", "legQuantity": 2}],
 }  # fmt: skip
+COVERED = {  # https://www.questrade.com/api/documentation/rest-operations/order-calls/accounts-id-orders-strategy
+    "symbolId": 27426, "strategy": "CoveredCall", "orderType": "Limit", "limitPrice": 18.5, "timeInForce": "Day",
+    "legs": [
+        {"symbolId": 27426, "legQuantity": 1000, "action": "Buy"},
+        {"symbolId": 10550014, "legQuantity": 10, "action": "Sell"},
+    ],
+}  # fmt: skip
 SPREAD = {"class": "multileg", "symbol": "AAPL", "type": "debit", "price": "1.5"}
 SPREAD |= leg(0, option_symbol=OPTION, side="buy_to_open", quantity="2")
 SPREAD |= leg(1, option_symbol="AAPL270115C00210000", side="sell_to_open", quantity="2")
@@ -81,6 +88,21 @@ MLEG = {
             "questrade", "strategy", written(STRATEGY),
             [{"symbol": "1", "side": "BTO", "type": "Limit", "quantity": "2"},
              {"symbol": "2", "side": "STO", "type": "Limit", "quantity": "2"}], id="questrade, strategy",
+        ),
+        pytest.param(
+            "questrade", "strategy", written(COVERED),
+            [{"symbol": "27426", "underlying": "27426", "side": "Buy", "type": "Limit", "quantity": "1000"},
+             {"symbol": "10550014", "underlying": "27426", "side": "Sell", "type": "Limit", "quantity": "10"}],
+            id="questrade, strategy with its underlying",
+        ),
+        pytest.param(
+            "questrade", "strategy", written(COVERED | {"legs": [{"action": "Buy"}]}),
+            [{"symbol": "27426", "underlying": "27426", "side": "Buy", "type": "Limit"}],
+            id="questrade, a leg without a symbol",
+        ),
+        pytest.param(
+            "questrade", "strategy", written(COVERED | {"legs": []}), [{"symbol": "27426", "type": "Limit"}],
+            id="questrade, no legs",
         ),
         pytest.param("tradier", "order_place", written(form(TRADIER), headers=FORM), [AAPL], id="tradier, form"),
         pytest.param("tradier", "order_place", written(query=form(TRADIER)), [AAPL], id="tradier, query"),
@@ -132,6 +154,14 @@ MLEG = {
             id="alpaca, change",
         ),
         pytest.param(
+            "alpaca", "orders_one_patch", written({"notional": "300"}), [{"amount": "300"}],
+            id="alpaca, change of an amount",
+        ),
+        pytest.param(
+            "tradier", "order_change", written(form({"type": "limit", "quantity": "1", "price": "9"}), headers=FORM),
+            [{"type": "limit"}], id="tradier, a change leaves the quantity",
+        ),
+        pytest.param(
             "alpaca", "positions_one_exercise_post",
             written(headers=(), captures={"symbol_or_contract_id": OPTION.encode()}), [{"symbol": OPTION}],
             id="alpaca, exercise",
@@ -159,6 +189,10 @@ TWICE_IN_TWO_PLACES = "The order stands in the body, and its query names part of
         ('{"\uff53ymbol": "TSLA"}'.encode(), "spells a name in a second way"),
         (b'{"\\u0053ymbol": "TSLA"}', "spells a name in a second way"),
         (b'{"\\u017fymbol": "TSLA"}', "spells a name in a second way"),
+        (b'{"sym\\u200bbol": "TSLA"}', "spells a name in a second way"),
+        (b'{"symbol\\u0000": "TSLA"}', "spells a name in a second way"),
+        (b'{"symbol\\u0000x": "TSLA"}', "spells a name in a second way"),
+        (b'{"\\u0000symbol ": "TSLA"}', "spells a name in a second way"),
         (b'{"limitPrice": 1}', "spells a name in a second way"),
         (b'{"x":' * 300 + b'{"qty": 1}' + b"}" * 300, "in a place where its kind has none"),
         (b'{"order": {"symbol": "TSLA"}}', "in a place where its kind has none"),

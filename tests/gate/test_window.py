@@ -121,11 +121,26 @@ def test_a_lost_call_counts_until_the_window_is_over() -> None:
     assert (2, 2.0, 8.25) == (window.left(2.0, 0), window.when(2.0, 2, 0), window.when(2.0, 3, 0))
     assert 10 == window.left(8.3, 0)
     early = _window(10, told=True)
+    early.count(1.0, "bot", 2)
     early.lost(2)
     early.hear(1.0, 5, 8.0)
     assert 3 == early.left(1.0, 0)
     early.hear(1.0, 5, 10.5)
     assert 5 == early.left(1.0, 0), "of a later window"
+
+
+def test_lost_calls_of_long_ago_say_nothing_of_a_window_that_nobody_knew() -> None:
+    """A broker that was away for an hour is not waited for when it is back, but for the calls of one length."""
+    window = _window(10, told=True)
+    for moment in range(100):
+        window.lost()
+        window.count(float(moment), "bot")
+    assert 10 == window.left(200.0, 0)
+    window.lost(2)
+    window.count(200.0, "bot", 2)
+    window.count(200.5, "bot")
+    window.hear(200.5, 9, 208.0)
+    assert 6 == window.left(200.5, 0)
 
 
 def test_the_end_of_a_window_may_move_a_little() -> None:

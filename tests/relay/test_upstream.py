@@ -253,6 +253,16 @@ async def test_first_calls_that_come_together_make_one_pool() -> None:
         assert 1 == len(upstream._pools)
 
 
+@pytest.mark.parametrize("mutating", [False, True], ids=["read", "order"])
+async def test_no_call_waits_for_another_ones_connection(mutating: bool) -> None:
+    """How many there are is limited before: else answers that one client does not take would stop all others."""
+    async with brokers() as (upstream, (broker,)):
+        await fetch(upstream, call(broker, mutating=mutating))
+        (pool,) = upstream._pools.values()
+        assert pool.client.connector is not None
+        assert 0 == pool.client.connector.limit == pool.client.connector.limit_per_host
+
+
 async def test_a_pool_with_a_call_out_is_never_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit it is the idle ones that go."""
     monkeypatch.setattr(module, "POOLS", 1)

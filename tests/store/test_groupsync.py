@@ -180,3 +180,21 @@ async def test_a_write_whose_writer_leaves_before_its_turn_is_withdrawn(group: G
     await staying
 
     assert [2] == done
+
+
+async def test_a_sync_that_fails_in_an_odd_way_counts_as_failed_for_what_was_written_before() -> None:
+    """Whoever asks only after a later sync was fine must not take that one's word for it."""
+    faults: list[Exception] = [ArithmeticError()]
+
+    def sync() -> None:
+        if faults:
+            raise faults.pop()
+
+    group = GroupSync(sync)
+    early = group.mark()
+    with pytest.raises(ArithmeticError):
+        await group.until(early)
+    with pytest.raises(OSError, match="fault"):
+        await group.until(early)
+    await group.until(group.mark())
+    await group.close()

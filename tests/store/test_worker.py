@@ -142,3 +142,20 @@ async def test_closing_waits_for_what_was_asked(gate: Gate) -> None:
     await closing
 
     assert held.done()
+
+
+async def test_what_was_asked_for_is_done_before_the_end(gate: Gate, worker: Worker) -> None:
+    """Also what waits behind something slow: each gets its result; whoever asks later gets an error, each time."""
+    held = await busy(worker, gate)
+    rest = [worker.ask(gate.note(number)) for number in range(3)]
+    rest[1].cancel()
+    asyncio.get_running_loop().call_later(0.01, gate.go.set)
+    async with asyncio.timeout(5):
+        await worker.close()
+        assert [0, 2] == [await rest[0], await rest[2]]
+        await held
+        await worker.close()
+    assert [0, 2] == [what for what in gate.ran if what != "after"]
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="closed"):
+            _ = worker.ask(gate.note("late"))
