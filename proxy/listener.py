@@ -27,7 +27,7 @@ from proxy.config import Address, Tcp, Unix
 from proxy.errors import Refusal, Rendered, render
 from proxy.sockets import bind_shared, bind_tcp, untaken
 from proxy.vestibule import Crowd as Crowd  # noqa: PLC0414  whoever opens a door finds it here
-from proxy.vestibule import Peers, Tls, Vestibule, VestibuleSite
+from proxy.vestibule import OpenSite, Peers, Tls, Vestibule, VestibuleSite
 
 HEAD_TIMEOUT = 10.0  # seconds for a head: from the connection, or from its first byte, to its end
 TAKE_TIMEOUT = 20.0  # seconds in which a client has to take what is waiting for it, or at least
@@ -396,7 +396,7 @@ def _site(
 ) -> web.BaseSite:
     unix, certificates = bound.family == socket.AF_UNIX, entry.certificates
     if not unix and certificates is None:
-        return web.SockSite(runner, bound, backlog=ACCEPTED)  # the loop accepts as many as that in one turn
+        return OpenSite(runner, bound, backlog=ACCEPTED)  # the loop accepts as many as that in one turn
     vestibule = Vestibule(
         bound,
         server,

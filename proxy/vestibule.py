@@ -9,6 +9,7 @@ import errno
 import grp
 import os
 import pwd
+import select
 import socket
 import ssl
 import struct
@@ -25,6 +26,8 @@ PATIENCE = 10.0  # seconds for a handshake
 FAREWELL = 5.0  # seconds for the other end to agree that a TLS connection is over
 PIECE = 32 * 1024  # bytes that a TLS connection is read by: two records at their largest
 AT_A_TIME = 16  # connections that are accepted until others have their turn
+HANDED_OVER = 3  # turns of the loop until an accepted connection is known to its server
+LAST_ONES = 1.0  # seconds at most for those who knocked before the door closed
 REST = 1.0  # seconds to wait when there are no more descriptors
 QUIET = 60.0  # seconds between two lines of the log about the same trouble
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -191,6 +194,34 @@ class Vestibule:
             self._trouble.tell("a TLS handshake failed", reason, self._loop.time())
             if self._tls is not None:
                 self._tls.failed(reason)
+
+
+class OpenSite(web.SockSite):
+    """Closes its door behind those whose connection the system has made already: else they would be cut off."""
+
+    __slots__ = ("_door",)
+
+    def __init__(self, runner: web.BaseRunner, door: socket.socket, *, backlog: int) -> None:
+        super().__init__(runner, door, backlog=backlog)
+        self._door = door
+
+    async def stop(self) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + LAST_ONES
+        while loop.time() < end and _knocked(self._door):  # noqa: ASYNC110  there is no event for it
+            await asyncio.sleep(0)  # the loop accepts some of them
+        for _ in range(HANDED_OVER):
+            await asyncio.sleep(0)
+        await super().stop()
+
+
+def _knocked(door: socket.socket) -> bool:
+    """Whether somebody waits to be let in."""
+    if door.fileno() < 0:
+        return False
+    waiting = select.poll()
+    waiting.register(door, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 class VestibuleSite(web.BaseSite):

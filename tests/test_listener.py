@@ -298,6 +298,22 @@ async def test_stop_accepting_lets_requests_finish(listener: Listener, service: 
     assert inside.result().endswith(b"here")
 
 
+async def test_whoever_has_knocked_is_let_in_before_the_door_closes(listener: Listener) -> None:
+    """The system has made their connections already: they are answered, and not cut off."""
+    assert isinstance(listener.bound, Tcp)
+    waiting = [socket.create_connection(("127.0.0.1", listener.bound.port)) for _ in range(50)]
+    await listener.stop_accepting()
+
+    answers = []
+    for each in waiting:
+        each.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=each)
+        writer.write(get(b"/"))
+        answers.append(await reader.readuntil(b"here"))
+        writer.close()
+    assert {b"HTTP/1.1 200 OK"} == {answer.partition(b"\r\n")[0] for answer in answers}
+
+
 async def test_close_ends_what_hangs(listener: Listener, service: Service) -> None:
     """After its grace a request is cut off."""
     async with asyncio.TaskGroup() as group:
