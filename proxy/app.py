@@ -25,7 +25,7 @@ from proxy.gateway import Door, Gateway, Mount, Policy
 from proxy.halting import concerns
 from proxy.halts import Halts
 from proxy.keepers import Keepers
-from proxy.listener import OPEN, Crowd, Listener, check_parser, open_listener
+from proxy.listener import OPEN, Listener, check_parser, open_listener
 from proxy.metrics import Metrics
 from proxy.operations import NotPossible, Operations
 from proxy.rates import rates_of
@@ -35,6 +35,7 @@ from proxy.store import StoreError
 from proxy.tokens.grant import State
 from proxy.tokens.oauth import TokenEndpoint
 from proxy.tokens.skew import Skew
+from proxy.vestibule import Crowd
 from proxy.watch import Watcher
 
 WARM_UP = 5.0  # seconds that a start may wait for grants that have been idle for days

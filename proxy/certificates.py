@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from proxy import expiry, logs
 from proxy.clock import Clock
@@ -339,3 +339,11 @@ def _stamp(file: Path) -> tuple[int, ...]:
     except OSError:
         return ()
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode, status.st_uid
+
+
+def shown_names(transport: asyncio.Transport | None) -> frozenset[str]:
+    """The common and DNS names of the certificate that a client has shown, in lower case; none if it has shown none."""
+    found: dict[str, Any] = (transport.get_extra_info("peercert") if transport is not None else None) or {}
+    common = [value for part in found.get("subject", ()) for name, value in part if name == "commonName"]
+    more = [value for kind, value in found.get("subjectAltName", ()) if kind == "DNS"]
+    return frozenset(name.lower() for name in (*common, *more))

@@ -19,6 +19,7 @@ from proxy import emulation
 from proxy.audit import record as audit
 from proxy.audit.calls import Calls
 from proxy.brokers import Broker
+from proxy.certificates import shown_names
 from proxy.clock import Clock
 from proxy.errors import Refusal, render
 from proxy.gate import bodies, browser, fill, guards, target
@@ -29,7 +30,6 @@ from proxy.gate.rows import Row
 from proxy.gate.scopes import Denied, Match, ScopeTable
 from proxy.halts import Halts
 from proxy.intake import PATIENCE, body_of
-from proxy.listener import certificate_names
 from proxy.metrics import Metrics
 from proxy.pacing import Pacing, Turn
 from proxy.relay import headers as header_rules
@@ -288,7 +288,7 @@ class Gateway:
 def _check_holder(policy: Policy, door: Door, request: web.BaseRequest, client: Client) -> None:
     """On a Unix socket there are no certificates; who may call there is known otherwise."""
     if policy.holders and door.hosts is not None:
-        check_holder(client, certificate_names(request.transport))
+        check_holder(client, shown_names(request.transport))
 
 
 def _read_target(raw_path: str, door: Door) -> target.Target | Refusal:

@@ -26,8 +26,7 @@ from proxy.certificates import Certificates
 from proxy.config import Address, Tcp, Unix
 from proxy.errors import Refusal, Rendered, render
 from proxy.sockets import bind_shared, bind_tcp, untaken
-from proxy.vestibule import Crowd as Crowd  # noqa: PLC0414  whoever opens a door finds it here
-from proxy.vestibule import OpenSite, Peers, Tls, Vestibule, VestibuleSite
+from proxy.vestibule import Crowd, OpenSite, Peers, Tls, Vestibule, VestibuleSite
 
 HEAD_TIMEOUT = 10.0  # seconds for a head: from the connection, or from its first byte, to its end
 TAKE_TIMEOUT = 20.0  # seconds in which a client has to take what is waiting for it, or at least
@@ -223,8 +222,6 @@ def _spell(rendered: Rendered) -> bytes:
 _TOO_MANY = _spell(
     render(Refusal("overloaded", "Too many connections are open.", retry_after=1, close=True), request_id="-")
 )
-
-
 _NOT_YOURS = _spell(
     render(Refusal("peer-denied", "Only certain users of this machine may call here.", close=True), request_id="-")
 )
@@ -274,14 +271,6 @@ async def _examined(handler: Handler, request: web.BaseRequest) -> web.StreamRes
     if size > LARGEST_HEAD:
         return _answer(Refusal("head-too-large", f"Target and headers are over {LARGEST_HEAD} bytes.", close=True))
     return await handler(request)
-
-
-def certificate_names(transport: asyncio.Transport | None) -> frozenset[str]:
-    """The common and DNS names of the certificate that a client has shown, in lower case; none if it has shown none."""
-    found: dict[str, Any] = (transport.get_extra_info("peercert") if transport is not None else None) or {}
-    common = [value for part in found.get("subject", ()) for name, value in part if name == "commonName"]
-    more = [value for kind, value in found.get("subjectAltName", ()) if kind == "DNS"]
-    return frozenset(name.lower() for name in (*common, *more))
 
 
 @dataclass(frozen=True, slots=True)

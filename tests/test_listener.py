@@ -18,12 +18,12 @@ from proxy.listener import (
     LARGEST_HEAD,
     LONGEST_LINE,
     MOST_HEADERS,
-    Crowd,
     Listener,
     UnsafeParser,
     check_parser,
     open_listener,
 )
+from proxy.vestibule import Crowd
 from tests.callers import eventually
 
 CANARY = "c4n4ryK3y"

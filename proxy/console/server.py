@@ -24,10 +24,11 @@ from proxy.console.callback import Callback, Outcome
 from proxy.console.page import Pages
 from proxy.errors import Refusal, render
 from proxy.gate import browser
-from proxy.listener import Crowd, Entry, Listener, open_listener
+from proxy.listener import Entry, Listener, open_listener
 from proxy.metrics import CONTENT_TYPE as METRICS
 from proxy.secret import Secret
 from proxy.store import StoreError
+from proxy.vestibule import Crowd
 
 COOKIE = "bearerd_console"
 REFRESH = 10  # seconds between two looks of an open page
