@@ -376,10 +376,6 @@ class Operations:
             raise NotPossible(f"there {who} in the configuration that is loaded", fix)
         return client, known[client]
 
-    async def clients_list(self) -> dict[str, Any]:
-        """All clients, with their first keys."""
-        return await clientele.listed(self._app, {})
-
     async def clients_remove(self, name: str, grant: str | None = None, number: int | None = None) -> dict[str, Any]:
         """Delete all keys of a client, or those bound to a member, or one; they are refused from this moment on."""
         return await clientele.remove(self._app, name, grant, number)
