@@ -25,9 +25,10 @@ from proxy.gateway import Door, Gateway, Mount, Policy
 from proxy.halting import concerns
 from proxy.halts import Halts
 from proxy.keepers import Keepers
-from proxy.listener import OPEN, Listener, check_parser, open_listener
+from proxy.listener import OPEN, Listener, open_listener
 from proxy.metrics import Metrics
 from proxy.operations import NotPossible, Operations
+from proxy.parser import check_parser
 from proxy.rates import rates_of
 from proxy.relay.upstream import SessionUpstream
 from proxy.settings import Settings

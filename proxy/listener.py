@@ -16,15 +16,16 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-from aiohttp import HttpVersion10, http_parser, web
+from aiohttp import HttpVersion10, web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
-from proxy import logs
+from proxy import flow, logs
 from proxy.certificates import Certificates
 from proxy.config import Address, Tcp, Unix
 from proxy.errors import Refusal, Rendered, render
+from proxy.parser import read_few_ahead
 from proxy.sockets import bind_shared, bind_tcp, untaken
 from proxy.vestibule import Crowd, OpenSite, Peers, Tls, Vestibule, VestibuleSite
 
@@ -38,26 +39,13 @@ KEEP_ALIVE = 75.0  # seconds that an idle connection stays open
 LONGEST_LINE = 8190
 MOST_HEADERS = 64
 LARGEST_HEAD = 16 * 1024  # bytes of method, target, and the names and values of headers
+UNFINISHED = LARGEST_HEAD + 4 * 1024  # bytes of a head that has not come to its end: with all that separates those
 LINGER = 1.0  # seconds to read on after a refusal, so that the client sees the answer before the close
 _AT_ONCE = struct.pack("ii", 1, 0)  # struct linger: drop what was not sent
-OLDEST_AIOHTTP = (3, 14, 5)
 
 log = logs.get("listener")
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
-
-class UnsafeParser(Exception):
-    """aiohttp is too old, or runs without its C parser: it would take requests that we must refuse."""
-
-
-def check_parser(version: str = aiohttp.__version__) -> None:
-    """Raise `UnsafeParser` rather than serve with a parser whose framing was not examined."""
-    numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
-    if numbers < OLDEST_AIOHTTP:
-        raise UnsafeParser(f"aiohttp {version} is too old; install {'.'.join(map(str, OLDEST_AIOHTTP))} or newer")
-    if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
-        raise UnsafeParser("aiohttp runs without its C parser; install a wheel, and unset AIOHTTP_NO_EXTENSIONS")
 
 
 class QuietHandler(RequestHandler):
@@ -66,7 +54,9 @@ class QuietHandler(RequestHandler):
     It is given up if a head takes too long to come, or an answer to be taken: the library looks after neither.
     """
 
-    __slots__ = ("_crowd", "_ends", "_head_timeout", "_head_timer", "_line", "_take_timeout", "_take_timer")
+    __slots__ = (
+        "_body", "_crowd", "_ends", "_head", "_head_timeout", "_head_timer", "_line", "_take_timeout", "_take_timer",
+    )  # fmt: skip
 
     def __init__(
         self, server: web.Server, *, head_timeout: float, take_timeout: float, crowd: Crowd, **settings: Any
@@ -77,12 +67,14 @@ class QuietHandler(RequestHandler):
         self._crowd = crowd
         self._head_timer: asyncio.TimerHandle | None = None
         self._take_timer: asyncio.TimerHandle | None = None
-        self._ends = False
+        self._ends, self._body = False, EMPTY_PAYLOAD
+        self._head = 0  # bytes since the last head was complete, but for its body's
         self._line: asyncio.Transport | None = None  # still there when aiohttp has let go of its own
 
     def connection_made(self, transport: Any) -> None:
         self._crowd.inside += 1
         self._line = transport
+        flow.keep_little(transport)
         super().connection_made(transport)
         self._await_head()
         if self._crowd.inside > self._crowd.limit:
@@ -99,12 +91,18 @@ class QuietHandler(RequestHandler):
     # -- heads --------------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        if self._ends:
-            return  # the last answer has been given: what else comes is not worth a look
-        heads = self._request_count
+        if self._ends or self._head > UNFINISHED:
+            return  # the last answer has been given or is due: what else comes is not worth a look
+        heads, of_body = self._request_count, self._upgraded or not self._body.is_eof()
         super().data_received(data)
         if self._request_count != heads:
             self._stop_waiting()
+            self._head, self._body = 0, self._messages[-1][1]
+            return
+        self._head += 0 if of_body else len(data)
+        if self._head > UNFINISHED:
+            # The parser keeps up to half a megabyte before it gives up. What no head may hold makes it do so now.
+            super().data_received(b"\0")
         elif data and self._waiter is not None and self._head_timer is None:  # idle: the beginning of a head
             self._await_head()
 
@@ -141,6 +139,8 @@ class QuietHandler(RequestHandler):
         done = await super().finish_response(*arguments)
         self._ends = not done[0].keep_alive
         self._await_taking()
+        if self._ends and self._head > UNFINISHED:
+            await asyncio.sleep(LINGER)  # the client may still be writing
         return done
 
     def _await_taking(self) -> None:
@@ -184,7 +184,7 @@ class QuietHandler(RequestHandler):
         if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
             raise ConnectionError("the client has gone, or an answer had already begun")
         if status < 500:  # noqa: PLR2004
-            refusal = _unreadable(exc)
+            refusal = _TOO_LARGE if self._head > UNFINISHED else _unreadable(exc)
         else:
             self.log_exception(exc_info=exc)
             refusal = Refusal("internal", "bearerd failed; its log says where.", close=True)
@@ -219,6 +219,7 @@ def _spell(rendered: Rendered) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + rendered.body
 
 
+_TOO_LARGE = Refusal("head-too-large", f"Target and headers are over {LARGEST_HEAD} bytes.", close=True)
 _TOO_MANY = _spell(
     render(Refusal("overloaded", "Too many connections are open.", retry_after=1, close=True), request_id="-")
 )
@@ -238,6 +239,7 @@ class QuietServer(web.Server):
         take_timeout: float = TAKE_TIMEOUT,
         crowd: Crowd | None = None,
     ) -> None:
+        read_few_ahead()
         super().__init__(partial(_examined, handler), handler_cancellation=True)
         self._head_timeout = head_timeout
         self._take_timeout = take_timeout
@@ -265,11 +267,9 @@ async def _examined(handler: Handler, request: web.BaseRequest) -> web.StreamRes
     if request.version < HttpVersion10:
         # Without headers nothing could be checked: no handler and no answer, the connection just ends.
         raise ConnectionAbortedError("HTTP/0.9")
-    size = (
-        len(request.method) + len(request.raw_path) + sum(len(name) + len(value) for name, value in request.raw_headers)
-    )
-    if size > LARGEST_HEAD:
-        return _answer(Refusal("head-too-large", f"Target and headers are over {LARGEST_HEAD} bytes.", close=True))
+    size = len(request.method) + len(request.raw_path)
+    if size + sum(len(name) + len(value) for name, value in request.raw_headers) > LARGEST_HEAD:
+        return _answer(_TOO_LARGE)
     return await handler(request)
 
 

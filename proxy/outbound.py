@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from asyncio import sslproto
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from collections.abc import Set as AbstractSet
@@ -25,13 +24,13 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.resolver import ThreadedResolver
 
+from proxy import flow
 from proxy.brokers.origin import is_private
 
 CONNECT_TIMEOUT = 5.0
 MOST_INTERIM = 8  # answers of the 1xx kind before the real one
 MOST_HEADERS = 128
 READ_AHEAD = 16 * 1024  # bytes of an answer, twice: then the connection is not read until somebody takes them
-PIECE = 32 * 1024  # bytes that TLS reads at once
 _NO_HTTP = "the answer is no valid HTTP"
 _NO_ANSWER = "the connection was lost before an answer came"
 
@@ -196,6 +195,8 @@ class _Request(aiohttp.ClientRequest):
     async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
         if conn.protocol is not None and conn.protocol.should_close:
             raise Spoilt("the broker had sent what nobody asked for")
+        if conn.transport is not None:
+            flow.keep_little(conn.transport)
         if (look := _last_look.get()) is not None:
             look()
         return await super().send(conn)
@@ -259,8 +260,7 @@ def session(
     that may lead to private addresses (a lab, a simulator in the next container). `egress` is the URL of a proxy that
     is asked to connect: it resolves the broker's name, and ours to resolve is its own, which may well be private.
     """
-    # asyncio keeps 256 KiB for each TLS connection, and what one read brings goes on to whoever is slow to take it.
-    sslproto.SSLProtocol.max_size = min(sslproto.SSLProtocol.max_size, PIECE)
+    flow.read_in_pieces()
     idle = {"force_close": True} if keep_alive is None else {"keepalive_timeout": keep_alive}
     connector = aiohttp.TCPConnector(
         ssl=tls,

@@ -13,18 +13,16 @@ import select
 import socket
 import ssl
 import struct
-from asyncio import sslproto
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from proxy import logs
+from proxy import flow, logs
 
 PATIENCE = 10.0  # seconds for a handshake
 FAREWELL = 5.0  # seconds for the other end to agree that a TLS connection is over
-PIECE = 32 * 1024  # bytes that a TLS connection is read by: two records at their largest
 AT_A_TIME = 16  # connections that are accepted until others have their turn
 HANDED_OVER = 3  # turns of the loop until an accepted connection is known to its server
 LAST_ONES = 1.0  # seconds at most for those who knocked before the door closed
@@ -113,7 +111,7 @@ class Vestibule:
 
     def open(self, backlog: int) -> None:
         if self._tls is not None:
-            _read_in_small_pieces()
+            flow.read_in_pieces()
         self._listening.listen(backlog)
         self._task = self._loop.create_task(self._run())
         self._task.add_done_callback(_ended)
@@ -304,11 +302,6 @@ def group_number(name: str) -> int:
         return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
     except KeyError:
         raise LookupError(f"there is no group '{name}' on this machine") from None
-
-
-def _read_in_small_pieces() -> None:
-    """asyncio keeps, and touches, 256 KiB for each TLS connection, half-open ones too: 500 of those were 128 MB."""
-    sslproto.SSLProtocol.max_size = min(sslproto.SSLProtocol.max_size, PIECE)
 
 
 def _ended(task: "asyncio.Task[None]") -> None:

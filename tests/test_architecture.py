@@ -20,8 +20,8 @@ PACKAGE = ROOT / "proxy"
 
 # A room is a file or folder of the package. Lower never imports upper.
 LAYERS = {
-    "secret": 0, "clock": 0, "errors": 0, "spans": 0, "redactor": 0, "dsn": 0, "expiry": 0,
-    "gate": 1, "config": 1, "logs": 1, "metrics": 1,
+    "secret": 0, "clock": 0, "errors": 0, "spans": 0, "redactor": 0, "dsn": 0, "expiry": 0, "flow": 0,
+    "gate": 1, "config": 1, "logs": 1, "metrics": 1, "parser": 1,
     "brokers": 2, "store": 2, "outbound": 2,
     "tokens": 3, "relay": 3, "pacing": 3, "audit": 3, "clientkeys": 3, "lastuse": 3, "certificates": 3,
     "sockets": 3, "halts": 3, "grants": 3, "guarding": 3, "settings": 3,
@@ -56,8 +56,8 @@ SEEN_BY: dict[str, set[str]] = {
 OWNERS = {
     "asyncpg": ["store/connections.py"],
     "aiohttp": [
-        "outbound.py", "tokens/*", "relay/*", "listener.py", "vestibule.py", "intake.py", "gateway.py", "emulation.py",
-        "console/*", "app.py", "cli/*", "simulator/*",
+        "outbound.py", "tokens/*", "relay/*", "parser.py", "listener.py", "vestibule.py", "intake.py", "gateway.py",
+        "emulation.py", "console/*", "app.py", "cli/*", "simulator/*",
     ],
     "click": ["cli/*"],
     "cryptography": ["store/sealing.py", "store/keys.py", "certificates.py", "simulator/ca.py"],

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from proxy import intake, listener, outbound
+from proxy import flow, intake, listener, outbound, parser
 from proxy.config import Tcp
 from proxy.config.model import Limits
 from proxy.console import server as console
 from proxy.gate.browser import Hosts
 from proxy.gateway import Door
 from proxy.listener import LARGEST_HEAD, LONGEST_LINE, MOST_HEADERS, Listener, open_listener
-from proxy.relay import upstream
+from proxy.relay import http, upstream
 from proxy.relay.upstream import Place
 from tests.callers import eventually
 from tests.console.visitor import View, console_at
@@ -42,10 +42,15 @@ class Opened:
     @property
     def waiting(self) -> int:
         """Bytes that its clients have not taken yet."""
+        return sum(line.get_write_buffer_size() for line in self.lines)
+
+    @property
+    def lines(self) -> list[asyncio.Transport]:
+        """Those of its clients."""
         assert self.listener._runner is not None
         assert self.listener._runner.server is not None
         transports = [handler.transport for handler in self.listener._runner.server.connections]
-        return sum(transport.get_write_buffer_size() for transport in transports if transport is not None)
+        return [transport for transport in transports if transport is not None]
 
 
 @asynccontextmanager
@@ -78,6 +83,7 @@ def test_the_limits_are_what_they_are_said_to_be() -> None:
     assert (1000, 12_000, 1 << 20) == (limits.in_flight_per_client, limits.connections, limits.body_bytes)
     place = Place("g", ())
     assert (5.0, 30.0, 60.0) == (outbound.CONNECT_TIMEOUT, place.total, place.idle)
+    assert (8, 16 * 1024, 32 * 1024) == (parser.REQUESTS_AHEAD, flow.WAITING, http.PART)
     assert (32 * 1024, 128, 8) == (upstream.LARGEST_HEAD, outbound.MOST_HEADERS, outbound.MOST_INTERIM)
 
 
@@ -242,6 +248,32 @@ async def test_an_answer_has_to_be_taken() -> None:
                 assert (size if patient else 0, 0, 0) == (got, lab.gateway.in_flight, lab.lent)
 
 
+async def test_little_waits_here_for_a_client_that_takes_nothing() -> None:
+    """Of a large answer a part and what is read ahead; the rest stays with the broker until the client goes on."""
+    size, sent = 24 << 20, 0
+
+    async def large(visit: Visit) -> None:
+        nonlocal sent
+        for line in opened.lines:
+            line.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        await visit.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        while sent < size:
+            await visit.write(b"x" * 65_536)
+            sent += 65_536
+
+    async with running(total=30) as lab, door(lab) as opened:
+        lab.broker.script = [large]
+        with closing(line_that_reads_nothing(opened.port)) as line:
+            line.send(lab.request("GET", ACCOUNTS, host=f"127.0.0.1:{opened.port}"))
+            seen = [-1]
+            async for _ in eventually(10, pause=0.05):
+                seen.append(sent)
+                if sent and len(set(seen[-6:])) == 1:
+                    break
+            assert 0 < sent < size
+            assert flow.WAITING < opened.waiting < flow.WAITING + http.PART
+
+
 async def test_a_slow_client_gets_all_of_its_answer() -> None:
     """The system asks for more only when a third of what it keeps is gone: what goes from there is progress too."""
     size = 6 << 20
@@ -268,7 +300,7 @@ async def test_what_nobody_takes_does_not_keep_a_connection(ends: bool) -> None:
     """Whole answers that fit between two limits count too, also on a connection that is to be closed after them."""
 
     async def some(visit: Visit) -> None:
-        await visit.write(answer(200, b"x" * 30_000))
+        await visit.write(answer(200, b"x" * 10_000))
 
     async def ask(*headers: str) -> None:
         asked = len(lab.broker.visits)
@@ -355,7 +387,7 @@ async def test_pipelined_requests_wait_outside() -> None:
         async with asyncio.TaskGroup() as group:
             sending = group.create_task(wire.send(request * count))
             async for _ in eventually(5):
-                if lab.gateway.in_flight:
+                if lab.broker.visits:
                     break
             await asyncio.sleep(0.2)
             assert not sending.done()

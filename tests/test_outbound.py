@@ -6,13 +6,16 @@ import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import aiohttp
 import pytest
 from yarl import URL
 
-from proxy.outbound import Lost, NotSent, PublicResolver, Trace, own_errors, patient, session, tls_context
+from proxy import flow
+from proxy.outbound import READ_AHEAD, Lost, NotSent, PublicResolver, Trace, own_errors, patient, session, tls_context
 from proxy.simulator import ca
+from tests.callers import eventually
 from tests.wire import ScriptedBroker, Visit, answer, reset
 
 METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "POST", "PATCH"]
@@ -164,6 +167,27 @@ async def test_a_name_that_is_declared_may_lead_to_a_private_address() -> None:
     with pytest.raises(OSError, match="private address"):
         await resolver.resolve(NEAR, 443)
     await resolver.close()
+
+
+async def test_little_waits_of_an_unread_answer(client: aiohttp.ClientSession, broker: ScriptedBroker) -> None:
+    """Of 24 megabytes what is read ahead, and as much again in TLS; of what is sent no more."""
+
+    async def large(visit: Visit) -> None:
+        await visit.write(answer(200, b"x" * (24 << 20)))
+
+    broker.script.append(large)
+    url = URL(f"https://127.0.0.1:{broker.port}/x", encoded=True)
+    async with client.get(url, allow_redirects=False) as reply:
+        assert reply.connection is not None
+        line: Any = reply.connection.transport
+        seen = [-1]
+        async for _ in eventually(5, pause=0.02):
+            seen.append(line.get_read_buffer_size())
+            if seen[-1] and len(set(seen[-8:])) == 1:
+                break
+        assert 0 < seen[-1] < 2 * flow.PIECE
+        assert 0 < reply.content.total_bytes <= 2 * (READ_AHEAD + flow.PIECE)
+        assert flow.WAITING == line.get_write_buffer_limits()[1]
 
 
 async def test_an_answer_that_breaks_off_is_lost(client: aiohttp.ClientSession, broker: ScriptedBroker) -> None:

@@ -66,7 +66,7 @@ def report(error: Exception, ctx: click.Context) -> int:
 _KNOWN: Mapping[str, tuple[Exit, str | None]] = {
     "proxy.admin.NotPossible": (Exit.FAILURE, None),
     "proxy.admin.ServerGone": (Exit.UNREACHABLE, "bearerd serve"),
-    "proxy.listener.UnsafeParser": (Exit.FAILURE, None),
+    "proxy.parser.UnsafeParser": (Exit.FAILURE, None),
     "proxy.store.KeyUnavailable": (
         Exit.STORE,
         "`bearerd init` makes a first one; `bearerd config show --origin` says where it is looked for",

@@ -365,6 +365,7 @@ async def _pump(request: web.BaseRequest, exchange: Exchange, response: web.Stre
             # In parts: what a slow client has not taken yet stays in memory, and there may be hundreds of them.
             for at in range(0, len(piece), PART):
                 await response.write(piece[at : at + PART])
+                await request.writer.drain()  # writing alone waits only after each 64 KiB
     except (Lost, Echoed) as error:
         if isinstance(error, Echoed):
             log.error("an answer held a credential and was cut off", grant=exchange.keeper.name)

@@ -1,0 +1,110 @@
+"""What waits in memory for ends that are slow, on real sockets: the library's own settings are what is changed."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from proxy.flow import PIECE, WAITING, keep_little, read_in_pieces
+from proxy.simulator import ca
+from tests.callers import eventually
+
+MUCH = 24 << 20  # bytes: more than a system keeps for a connection that nobody reads
+
+
+class End(asyncio.Protocol):
+    """One end of a connection, which keeps little."""
+
+    def __init__(self) -> None:
+        self.pieces: list[int] = []
+        self.waits = asyncio.Event()
+        self.line: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.line = transport
+        keep_little(self.line)
+
+    def data_received(self, data: bytes) -> None:
+        self.pieces.append(len(data))
+
+    def pause_writing(self) -> None:
+        self.waits.set()
+
+
+@pytest.fixture(params=["plain", "TLS"])
+async def ends(request: pytest.FixtureRequest, authority: ca.Authority) -> AsyncIterator[tuple[End, End]]:
+    """Both ends of one connection, which read nothing before they are told to."""
+    tls = request.param == "TLS"
+    read_in_pieces()
+    trusting = ssl.create_default_context(cafile=authority.ca_file) if tls else None
+    async with joined(authority.tls if tls else None, trusting) as both:
+        yield both
+
+
+@asynccontextmanager
+async def joined(serving: ssl.SSLContext | None, trusting: ssl.SSLContext | None) -> AsyncIterator[tuple[End, End]]:
+    loop, there = asyncio.get_running_loop(), End()
+    server = await loop.create_server(lambda: there, "127.0.0.1", 0, ssl=serving)
+    _, here = await loop.create_connection(End, *server.sockets[0].getsockname(), ssl=trusting)
+    async for _ in eventually(5):
+        if there.line is not None:
+            break
+    here.line.pause_reading()  # not earlier: the handshake's last words would stay unsaid
+    there.line.pause_reading()
+    try:
+        yield here, there
+    finally:
+        here.line.abort()
+        there.line.abort()
+        server.close()
+
+
+async def still(measure: Callable[[], int]) -> int:
+    """What is measured once it has not changed for a while."""
+    seen = [-1]
+    async for _ in eventually(5, pause=0.02):
+        seen.append(measure())
+        if len(seen) > 10 and len(set(seen[-8:])) == 1 and seen[-1]:
+            break
+    return seen[-1]
+
+
+async def test_little_is_read_that_nobody_takes(ends: tuple[End, End]) -> None:
+    """Of 24 megabytes a few pieces come in; the rest waits in the system, and with its sender."""
+    here, there = ends
+    there.line.write(b"x" * MUCH)
+    if hasattr(here.line, "get_read_buffer_size"):
+        waiting = await still(here.line.get_read_buffer_size)
+        assert 0 < waiting < 2 * PIECE
+        assert PIECE == len(here.line._ssl_protocol.get_buffer(-1))
+    else:
+        await asyncio.sleep(0.1)
+        assert PIECE == here.line.max_size
+    assert [] == here.pieces
+
+    here.line.resume_reading()
+    async for _ in eventually(5):
+        if sum(here.pieces) == MUCH:
+            break
+    assert MUCH == sum(here.pieces)
+    assert max(here.pieces) <= 2 * PIECE
+
+
+async def test_who_writes_has_to_wait_soon(ends: tuple[End, End]) -> None:
+    """When nothing is taken, no more than a limit and a part waits here."""
+    here, there = ends
+    for _ in range(MUCH // PIECE):
+        if here.waits.is_set():
+            break
+        here.line.write(b"x" * PIECE)
+        await asyncio.sleep(0)
+    assert here.waits.is_set()
+    assert WAITING < here.line.get_write_buffer_size() < WAITING + 2 * PIECE
+    there.line.resume_reading()
+    async for _ in eventually(5):
+        if not here.line.get_write_buffer_size():
+            break
+    assert 0 == here.line.get_write_buffer_size()
