@@ -7,6 +7,7 @@ import pytest
 from tests import mutants
 
 SOURCE = '''
+Kind = Literal["one", "other"]
 def f(a: int = 1) -> str:
     """A sentence that stays."""
     if not a or a < 2 and a in (3, 4):
@@ -16,14 +17,14 @@ def f(a: int = 1) -> str:
 
 
 def test_each_fault_is_one_change() -> None:
-    """Of conditions, constants, operators and statements; not of annotations, docstrings or sentences."""
+    """Of conditions, constants, operators and statements; not of types, docstrings or sentences."""
     found = [change for _, change, _ in mutants.faults(SOURCE)]
 
     for change in ("a < 2 → a <= 2", "a in (3, 4) → a not in (3, 4)", "not a → a", "3 → 4", "b + 1 → b - 1"):
         assert change in found
     assert any(change.startswith("raise ValueError") and change.endswith("pass") for change in found)
     assert "',' → ',~'" in found
-    assert not any(change.startswith(("'A sentence", "'a sentence")) for change in found)
+    assert not any(change.startswith(("'A sentence", "'a sentence", "'one'", "'other'")) for change in found)
 
 
 def test_the_source_is_whole_again_after_each_fault() -> None:

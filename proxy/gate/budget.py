@@ -85,7 +85,7 @@ class Budget:
         self._refusals = 0  # 429s in a row that did not say how long
         self._overran = float("-inf")  # when a call last went though nothing was left
         self._asked = 0.0  # when the call was sent that finds out what is left
-        self._reset: tuple[bytes, float] = (b"", 0.0)
+        self._reset: tuple[bytes | None, float] = (None, 0.0)  # a moment as the broker wrote it, and by our clock
         self._windows: tuple[Window, ...] = ()
         self.redefine(spec)
 

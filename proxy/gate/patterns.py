@@ -17,7 +17,6 @@ MAX_SPLITS = 4096  # ways to share a segment among the repeats of one alternativ
 
 _TAKEN = PLAIN - frozenset(b"@")
 _START = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
-_BARE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_~!&',=:")
 
 _TOKEN = re.compile(
     r"""  (?P<klass> \[ (?: [^\]\\] | \\. )* \] )
@@ -132,7 +131,7 @@ def _byte(bare: str | None, escaped: str | None) -> int:
     if escaped is not None and escaped.isalnum():
         raise PatternError(f"\\{escaped} is not taken; list the bytes, as in [0-9]")
     char = escaped if escaped is not None else bare or ""
-    if bare is not None and bare not in _BARE and (bare in _REASONS or bare in "{}]?"):
+    if bare is not None and (bare in _REASONS or bare in "{}]?"):
         raise PatternError(_REASONS.get(bare, f"`{bare}` stands where nothing can be repeated or closed"))
     return _allowed(char)
 

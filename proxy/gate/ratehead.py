@@ -7,6 +7,7 @@ the number itself says which.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
@@ -90,6 +91,8 @@ def _date(text: bytes | None) -> float | None:
     if text is None or len(text) > 40:  # noqa: PLR2004  a date has 29 characters, the obsolete forms up to 33
         return None
     try:
-        return parsedate_to_datetime(text.decode("ascii")).timestamp()
+        found = parsedate_to_datetime(text.decode("ascii"))
+        # The form without a zone is UTC (RFC 9110, section 5.6.7), wherever this machine stands.
+        return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, IndexError, ArithmeticError, OSError):  # it meets all kinds of text
         return None

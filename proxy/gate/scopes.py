@@ -220,10 +220,9 @@ class _Search:
             return Denied("no row takes a percent-encoded byte in this path", ambiguous=True)
         if self.segments and not self.segments[-1]:
             return Denied("no row takes a path that ends in `/`", ambiguous=True)
-        if self.methods:
+        if self.methods:  # `method` is one of ours too, else nothing was searched
             allowed = ", ".join(known for known in METHODS if known in self.methods)
-            named = method if method in METHODS else "this method"
-            return Denied(f"{named} is not allowed here, only {allowed}")
+            return Denied(f"{method} is not allowed here, only {allowed}")
         if self.unfit:
             return Denied(f"no row for this path: what stands in place of {{{self.unfit}}} does not have its form")
         return Denied("no row for this path")

@@ -2,7 +2,6 @@ import pytest
 
 from proxy.errors import Refusal
 from proxy.gate.bodies import (
-    LARGEST_FORM,
     Number,
     bare,
     body_must_not_hold,
@@ -148,12 +147,17 @@ def test_a_query_that_may_name_our_parameter_is_refused(query: bytes) -> None:
         ([(b"Content-Type", b"application/json; charset=utf-16")], None),
         ([(b"Content-Type", b"application/json, text/plain")], None),
         ([(b"Content-Type", b"application/jsonp")], None),
+        ([(b"Content-Type", b"~application/json")], None),
+        ([(b"Accept", b"text/plain"), (b"Content-Type", b" application/json\t"), (b"X", b"y")], "json"),
         ([(b"Content-Type", b"multipart/form-data; boundary=x")], None),
         ([(b"Content-Type", b"application/json"), (b"Content-Type", b"application/json")], None),
         ([], None),
     ],
-    ids=["JSON", "case", "form", "charset", "UTF-16", "two values", "a longer word", "multipart", "twice", "none"],
-)
+    ids=[
+        "JSON", "case", "form", "charset", "UTF-16", "two values", "a longer word", "another word", "between others",
+        "multipart", "twice", "none",
+    ],
+)  # fmt: skip
 def test_a_body_is_what_its_one_content_type_says(headers: list[tuple[bytes, bytes]], expected: str | None) -> None:
     """JSON or a form in UTF-8; anything else is neither."""
     assert expected == media(headers)
@@ -186,6 +190,7 @@ def test_numbers_can_be_kept_as_they_were_written() -> None:
 def test_a_name_is_bare_without_what_servers_look_past() -> None:
     """Case, `-`, `_`, `.` and spaces, and letters that only look otherwise."""
     assert {"limitprice"} == {bare(name) for name in ("limit_price", "Limit-Price", "limit.price ", "\uff2cimitPrice")}
+    assert ["limit", "limit", "~limit~"] == [bare(name) for name in ("limit\0price", "\0limit", "~limit~")]
 
 
 JSON, FORM = [(b"Content-Type", b"application/json")], [(b"Content-Type", b"application/x-www-form-urlencoded")]
@@ -197,9 +202,10 @@ JSON, FORM = [(b"Content-Type", b"application/json")], [(b"Content-Type", b"appl
         (FORM, b"symbol=AAPL&_method=DELETE"), (FORM, b"%5Fmethod=DELETE"), (FORM, b"X-HTTP-Method-Override=PUT"),
         (FORM, b"%C1%9Fmethod=PUT"), ([], b"_method=DELETE"), ([(b"Content-Type", b"text/plain")], b"a=1;_method=PUT"),
         (JSON, b'{"a": 1, "_method": "DELETE"}'), (JSON, b'{"\\u005fmethod": "DELETE"}'), (JSON, b'{"_METHOD": ""}'),
-        (JSON, b'{"xHttpMethodOverride": "PUT"}'), ([*JSON, *JSON], b"_method=PUT"),
+        (JSON, b'{"xHttpMethodOverride": "PUT"}'), ([*JSON, *JSON], b"_method=PUT"), (FORM, b"_%6Dethod=PUT"),
+        (JSON, b'{"_\\u006dethod": "PUT"}'), (FORM, b"_method=" + b"x" * (65_536 - 8)),
     ],
-    ids=range(11),
+    ids=range(14),
 )  # fmt: skip
 def test_a_body_that_asks_for_another_method_is_refused(headers: list[tuple[bytes, bytes]], body: bytes) -> None:
     """A field of a form, in any spelling, or a member of a JSON object at its top."""
@@ -213,7 +219,7 @@ def test_a_body_that_asks_for_another_method_is_refused(headers: list[tuple[byte
     [
         (FORM, b""), (FORM, b"symbol=AAPL&duration=day"), (FORM, b"method=DELETE&a=%41"), (FORM, b"a=_method"),
         (JSON, b'{"method": "ach", "a": "_method", "b": {"_method": 1}}'), (JSON, b'["_method"]'), (JSON, b'{"_method'),
-        (JSON, b'{"note": "100%"}'), (JSON, b"[" * 60_000 + b"%"), (FORM, b"_method=" + b"x" * LARGEST_FORM),
+        (JSON, b'{"note": "100%"}'), (JSON, b"[" * 60_000 + b"%"), (FORM, b"_method=" + b"x" * (65_537 - 8)),
     ],
     ids=range(10),
 )  # fmt: skip

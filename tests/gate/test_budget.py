@@ -36,6 +36,25 @@ def test_limits_are_whole_calls() -> None:
     assert ((1.0, 20), (3600.0, 15_000)) == limits(20, None, 15_000)
     assert ((2.0, 5), (60.0, 100)) == limits(2.5, 100, None)
     assert () == limits(None, None, None)
+    assert ((1000.0, 1),) == limits(0.001, None, None) == limits(1 / 1001, None, None)
+
+
+def test_only_windows_with_shares_remember_whose_calls_they_are() -> None:
+    """Not the short ones, after which nobody has to wait for long, and none for the only client."""
+    lengths = ((1.0, 3), (2.0, 5), (2.5, 6))
+    for clients, named in (("a", [False] * 3), ("ab", [False, False, True]), ("", [False, False, True])):
+        windows = Spec(limits=lengths, clients=frozenset(clients)).windows()
+        assert named == [window.named for window in windows]
+
+
+def test_what_headers_tell_of_is_a_window_without_a_limit_of_its_own() -> None:
+    """Unless the definition has one of that length."""
+    assert 1000 == _sent(_spent(Spec(told=60.0), 1), 0.0)
+    (window,) = Spec(told=60.0).windows()
+    assert (60.0, None, True) == (window.length, window.limit, window.told)
+    assert [(1.0, False), (60.0, True)] == [
+        (window.length, window.told) for window in Spec(limits=((1.0, 3), (60.0, 10)), told=60.0).windows()
+    ]
 
 
 def test_every_limit_holds() -> None:
@@ -64,6 +83,9 @@ def test_reads_leave_a_part_to_orders_and_orders_to_calls_that_lower_risk() -> N
     assert 100 == _sent(without, 0.0)
     soon = Budget(Spec(limits=((1.0, 100),), orders=True, clients=frozenset({"bot"})))
     assert 100 == _sent(soon, 0.0), "the next second comes before anybody has to give up"
+    for length, reads in ((2.0, 100), (2.5, 90)):
+        patient = Budget(Spec(limits=((length, 100),), orders=True, clients=frozenset({"bot"})))
+        assert reads == _sent(patient, 0.0), "calls wait for 2 s"
 
 
 def test_a_client_that_has_had_its_share_leaves_a_part_to_the_others() -> None:
@@ -73,6 +95,22 @@ def test_a_client_that_has_had_its_share_leaves_a_part_to_the_others() -> None:
     assert budget.admit(0.0, "b", READ)
     assert not budget.admit(0.0, "a", READ)
     assert 9 == _sent(budget, 0.0, "c")
+    both = Budget(Spec(limits=((60.0, 100),), orders=True, clients=frozenset("abc")))
+    assert [80, 10] == [_sent(both, 0.0, client) for client in "ab"]
+    two = Budget(Spec(limits=((60.0, 100),), clients=frozenset("ab")))
+    assert [90, 10] == [_sent(two, 0.0, client) for client in "ab"]
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["answered", "on their way"])
+@pytest.mark.parametrize(("first", "more"), [("abb", 1), ("aab", 0)], ids=["less than its share", "its share"])
+def test_the_last_calls_are_for_who_has_had_less_than_a_share(answered: bool, first: str, more: int) -> None:
+    """Of 4 for two: the last one is not for the client that has had 2."""
+    budget = Budget(Spec(limits=((60.0, 4),), reserve=0.25, clients=frozenset("ab")))
+    for client in first:
+        assert budget.admit(0.0, client, READ)
+        if answered:
+            budget.finish(0.0, client, Heard())
+    assert (more, 1 - more) == (_sent(budget, 0.0, "a"), _sent(budget, 0.0, "b"))
 
 
 def test_strangers_share_as_soon_as_they_are_seen() -> None:
@@ -81,6 +119,10 @@ def test_strangers_share_as_soon_as_they_are_seen() -> None:
     assert budget.admit(0.0, "b", READ)
     assert 89 == _sent(budget, 0.0, "a")
     assert 10 == _sent(budget, 0.0, "b")
+    alone = Budget(Spec(limits=((60.0, 100),)))
+    assert alone.admit(0.0, "b", READ)
+    alone.give_back("b")
+    assert 100 == _sent(alone, 0.0, "a"), "nobody else has sent anything"
 
 
 def test_the_first_call_asks_what_is_left() -> None:
@@ -92,8 +134,14 @@ def test_the_first_call_asks_what_is_left() -> None:
     budget.finish(0.6, "bot", _told(3, 30.0), wall=NOON)
     assert 2 == _sent(budget, 0.6)
     slow = Budget(TOLD)
-    assert slow.admit(0.0, "bot", READ)
-    assert 9 == _sent(slow, 1.0)
+    assert slow.admit(100.0, "bot", READ)
+    assert slow.admit(100.5, "bot", ORDER)
+    assert (0, 101.0) == (_sent(slow, 100.75), slow.when(100.75, "bot", READ))
+    assert 100.75 == slow.when(100.75, "bot", ORDER)
+    assert 8 == _sent(slow, 101.0)
+    untold = Budget(MINUTE)
+    assert untold.admit(0.0, "bot", READ)
+    assert (0.5, 0.5) == (untold.when(0.5, "bot", READ), Budget(TOLD).when(0.5, "bot", READ))
     silent = _spent(TOLD, 1)
     assert 9 == _sent(silent, 0.0)
 
@@ -109,6 +157,15 @@ def test_the_broker_knows_its_limit_better() -> None:
     assert (0, 5) == (_sent(budget, 10.2), _sent(budget, 10.4))
 
 
+@pytest.mark.parametrize("reset", [None, b"", b"soon", b"-1"], ids=["none", "empty", "a word", "below zero"])
+def test_a_reset_that_says_nothing_takes_nothing_from_what_is_left(reset: bytes | None) -> None:
+    """The window is then taken for a whole one."""
+    budget = Budget(TOLD)
+    assert budget.admit(0.0, "bot", READ)
+    budget.finish(0.0, "bot", Heard(None, 3, reset), wall=NOON)
+    assert (3, 60.0) == (budget.view(0.0).remaining, budget.view(0.0).seconds)
+
+
 @pytest.mark.parametrize("wall", [NOON, 0.0, NOON + 90_000.0], ids=["right", "1970", "tomorrow"])
 def test_a_wrong_clock_of_ours_does_not_matter(wall: float) -> None:
     """A reset is held against the broker's own date."""
@@ -117,6 +174,24 @@ def test_a_wrong_clock_of_ours_does_not_matter(wall: float) -> None:
     assert budget.admit(0.0, "bot", READ)
     budget.finish(0.0, "bot", Heard(None, 0, b"%d" % (NOON + 20), None, date), wall=wall)
     assert [0, 10] == [_sent(budget, now) for now in (20.2, 20.3)]
+
+
+def test_the_same_time_from_now_is_another_moment_each_time() -> None:
+    """A broker that says "30" twice, 10 s apart, speaks of two windows."""
+    budget = Budget(TOLD)
+    for now, remaining in ((0.0, 5), (10.0, 7)):
+        assert budget.admit(now, "bot", READ)
+        budget.finish(now, "bot", Heard(None, remaining, b"30"), wall=NOON)
+    assert (7, 30.0) == (budget.view(10.0).remaining, budget.view(10.0).seconds)
+
+
+def test_the_same_moment_stays_the_same_while_our_clock_is_set() -> None:
+    """Told in the same words, without a date of the broker's own."""
+    budget = Budget(TOLD)
+    for now, wall, remaining in ((0.0, NOON, 5), (10.0, NOON + 3600.0, 3)):
+        assert budget.admit(now, "bot", READ)
+        budget.finish(now, "bot", _told(remaining, 30.0), wall=wall)
+    assert (3, 20.0) == (budget.view(10.0).remaining, budget.view(10.0).seconds)
 
 
 def test_without_a_date_a_moment_must_make_sense() -> None:
@@ -131,7 +206,7 @@ def test_without_a_date_a_moment_must_make_sense() -> None:
 def _refused(spec: Spec, heard: Heard, times: int = 1) -> float:
     """For how long calls are kept back after 429s."""
     budget = Budget(spec)
-    now = since = 0.0
+    now = since = 100.0
     for _ in range(times):
         assert budget.admit(now, "bot", READ)
         budget.finish(now, "bot", heard, wall=NOON, refused=True)
@@ -151,6 +226,7 @@ QUESTRADE = Spec(limits=((1.0, 20), (3600.0, 15_000)), told=3600.0, names=wanted
         (Spec(), Heard(retry=b"7"), 7.0),
         (Spec(), Heard(), 1.0),
         (QUESTRADE, _told(0, 12.0), 12.0),
+        (QUESTRADE, _told(0, 0.0), 1.0),
         (QUESTRADE, _told(9_000, 1.0), 1.0),
         (QUESTRADE, _told(9_000, 1_800.0), 1.0),
         (QUESTRADE, Heard(), 1.0),
@@ -161,8 +237,9 @@ QUESTRADE = Spec(limits=((1.0, 20), (3600.0, 15_000)), told=3600.0, names=wanted
         (QUESTRADE, _told(0, 1e9), 1.0),
     ],
     ids=[
-        "Retry-After", "no category", "nothing said", "hour is over", "second is full", "second, hour told",
-        "second, nothing said", "a minute", "for ever", "for ever, by the hour", "longer than its window", "nonsense",
+        "Retry-After", "no category", "nothing said", "hour is over", "this moment", "second is full",
+        "second, hour told", "second, nothing said", "a minute", "for ever", "for ever, by the hour",
+        "longer than its window", "nonsense",
     ],
 )  # fmt: skip
 def test_a_429_closes_it_for_as_long_as_the_broker_says(spec: Spec, heard: Heard, seconds: float) -> None:
@@ -173,12 +250,17 @@ def test_a_429_closes_it_for_as_long_as_the_broker_says(spec: Spec, heard: Heard
 def test_429s_that_say_nothing_close_it_for_longer_each_time() -> None:
     """1, 2, 4 seconds, up to a minute; an answer that is none ends that."""
     assert [1.0, 2.0, 4.0, 60.0] == [_refused(Spec(), Heard(), times) for times in (1, 2, 3, 9)]
+    assert 3600.0 == _refused(QUESTRADE, Heard(), 14)
     budget = Budget(Spec())
-    for refused in (True, True, False, True):
-        now = budget.when(100.0, "bot", READ)
+    for now, refused, moment in (
+        (100.0, True, 101.0),
+        (200.0, True, 202.0),
+        (300.0, False, 300.0),
+        (400.0, True, 401.0),
+    ):
         assert budget.admit(now, "bot", READ)
-        budget.finish(100.0, "bot", Heard(), refused=refused)
-    assert 102.0 == budget.when(100.0, "bot", READ)
+        budget.finish(now, "bot", Heard(), refused=refused)
+        assert moment == budget.when(now, "bot", READ)
 
 
 def test_a_call_that_lowers_risk_is_not_kept_back_for_longer_than_it_may_wait() -> None:
@@ -186,13 +268,32 @@ def test_a_call_that_lowers_risk_is_not_kept_back_for_longer_than_it_may_wait() 
     budget = _spent(MINUTE, 10)
     assert 0 == _sent(budget, 1.0, kind=ORDER)
     assert 1 == _sent(budget, 1.0, kind=LOWER)
-    assert 2.0 == budget.when(1.5, "bot", LOWER)
+    assert [2.0, 4.0] == [budget.when(1.5, "bot", LOWER, ahead) for ahead in (0, 2)]
     assert 0 == _sent(budget, 1.5, kind=LOWER)
     assert 1 == _sent(budget, 2.0, kind=LOWER)
     closed = Budget(Spec())
     assert closed.admit(0.0, "bot", READ)
     closed.finish(0.0, "bot", Heard(retry=b"50"), refused=True)
     assert (0, 1) == (_sent(closed, 0.0), _sent(closed, 0.0, kind=LOWER))
+
+
+def test_a_call_that_lowers_risk_and_has_waited_goes_but_only_one_a_second() -> None:
+    """However it was let through; it has its place like any other."""
+    budget = _spent(MINUTE, 10)
+    assert [True, False, True] == [budget.overrun(now, "bot") for now in (1.0, 1.9, 2.0)]
+    assert [False, True] == [budget.admit(now, "bot", LOWER) for now in (2.9, 3.0)]
+    assert not budget.overrun(3.9, "bot")
+    assert 3 == budget.out
+
+
+def test_a_call_that_lowers_risk_waits_for_as_long_as_it_may() -> None:
+    """Not a moment less: 2 s until there is room are waited for, and a little more are not."""
+    for length, now, moment in ((2.0, 100.0, 102.0), (2.25, 100.0, 100.0), (2.25, 100.25, 102.25)):
+        budget = Budget(Spec(limits=((length, 1),)))
+        assert budget.admit(100.0, "bot", READ)
+        budget.finish(100.0, "bot", Heard())
+        assert moment == budget.when(now, "bot", LOWER)
+        assert (moment == now) == budget.admit(now, "bot", LOWER)
 
 
 def test_a_call_that_lowers_risk_waits_where_waiting_is_short() -> None:
@@ -208,11 +309,11 @@ def test_a_call_that_lowers_risk_waits_where_waiting_is_short() -> None:
 
 def test_when_a_call_could_go() -> None:
     """By the calls in front of it, and by what it must leave to others."""
-    budget = Budget(Spec(limits=((60.0, 10),), orders=True, reserve=0.2))
+    budget = Budget(Spec(limits=((60.0, 10),), orders=True, reserve=0.2, patience=59.0))
     for number in range(10):
         assert budget.admit(float(number), "bot", LOWER)
         budget.finish(float(number), "bot", Heard())
-    assert [62.0, 61.0] == [budget.when(9.0, "bot", kind) for kind in (READ, ORDER)]
+    assert [62.0, 61.0, 60.0] == [budget.when(9.0, "bot", kind) for kind in (READ, ORDER, LOWER)]
     assert [63.0, 64.0] == [budget.when(9.0, "bot", READ, ahead) for ahead in (1, 2)]
 
 
@@ -232,6 +333,10 @@ def test_a_lost_call_counts() -> None:
     assert budget.admit(0.0, "bot", READ)
     budget.finish(0.0, "bot")
     assert 4 == _sent(budget, 0.0)
+    untold = Budget(MINUTE)
+    assert untold.admit(0.0, "bot", READ)
+    untold.finish(0.0, "bot")
+    assert 9 == _sent(untold, 0.0)
 
 
 def test_another_definition_keeps_what_was_counted() -> None:
@@ -243,18 +348,25 @@ def test_another_definition_keeps_what_was_counted() -> None:
     assert told.admit(0.0, "bot", READ)
     told.finish(0.0, "bot", _told(7, 30.0, limit=20), wall=NOON)
     told.redefine(Spec(limits=((60.0, 3),), told=60.0))
+    assert 20 == told.view(1.0).limit
     assert 7 == _sent(told, 1.0)
 
 
 def test_how_it_stands() -> None:
     """For people: what is left, of how much, until when, and whether the broker refuses calls."""
     assert (None, None, None, 0.0) == _view(Budget(Spec()), 0.0)
+    assert (None, None, None, 0.0) == _view(Budget(Spec(told=60.0)), 0.0)
+    assert (10, 10, None, 0.0) == _view(Budget(Spec(limits=((1.0, 3), (60.0, 10)))), 0.0)
     budget = _spent(MINUTE, 4)
     assert (10, 6, None, 0.0) == _view(budget, 1.0)
+    over = _spent(MINUTE, 10)
+    assert over.overrun(1.0, "bot")
+    assert (10, 0, None, 0.0) == _view(over, 1.0)
     told = Budget(QUESTRADE)
     assert told.admit(0.0, "bot", READ)
     told.finish(0.0, "bot", _told(7, 30.0), wall=NOON)
     assert (15_000, 7, 20.0, 0.0) == _view(told, 10.0)
+    assert (15_000, 7, 0.0, 0.0) == _view(told, 30.1)
     assert told.admit(10.0, "bot", READ)
     told.finish(10.0, "bot", Heard(retry=b"9"), wall=NOON, refused=True)
     assert (15_000, 6, 18.0, 7.0) == _view(told, 12.0)
@@ -273,3 +385,7 @@ def test_it_is_idle_when_nothing_would_be_lost_with_it() -> None:
     assert not budget.idle(100.0)
     budget.finish(0.0, "bot", Heard(retry=b"50"), refused=True)
     assert (False, False, True) == (budget.idle(49.0), budget.idle(59.0), budget.idle(60.0))
+    closed = Budget(Spec())
+    assert closed.admit(0.0, "bot", READ)
+    closed.finish(0.0, "bot", Heard(retry=b"50"), refused=True)
+    assert (False, True) == (closed.idle(49.9), closed.idle(50.0))

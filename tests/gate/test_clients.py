@@ -129,6 +129,8 @@ REFUSED = [
     [(b"Authorization", b"Bearer ")],
     [(b"Authorization", KEY.encode())],
     [(b"Authorization", b"Bearer " + KEY.encode() + b" x")],
+    [(b"Authorization", b"Bearer ~" + KEY.encode())],
+    [(b"Authorization", _basic(f"x:{KEY}").replace(b" ", b" *"))],
     [(b"Authorization", b"Bearer " + KEY.encode() + b"\xff")],
     [(b"Authorization", b"Digest username=x")],
     [(b"Authorization", b"Basic !!!")],
@@ -149,6 +151,7 @@ REFUSED = [
     [(b"Authorization", b"Bearer " + KEY.encode()), (b"Authorization", b"Bearer " + OTHER.encode())],
     [(b"Authorization", b"Bearer " + KEY.encode()), (b"Authorization", b"Digest x")],
     [(b"X-Api-Key", b"")],
+    [(b"X-Api-Key", KEY.encode() + b"~")],
     [(b"X-Api-Key", KEY[:-1].encode() + (b"0" if KEY[-1] != "0" else b"1"))],
     [(b"X-Api-Key", new_key(secrets.token_bytes).reveal().encode())],
     [(b"X-Api-Key", OTHER.encode())],
@@ -172,6 +175,18 @@ def test_an_empty_header_is_no_credential() -> None:
     assert presented([*empty, (b"Authorization", b"Bearer "), (b"Authorization", b"Basic ")]) is None
 
 
+@pytest.mark.parametrize(
+    ("pair", "key"),
+    [("user:password", "password"), ("user:", "user"), (":password", "password"), (f"{KEY}:password", KEY)],
+    ids=["both", "user", "password", "a key as user"],
+)
+def test_of_two_basic_credentials_one_is_the_key(pair: str, key: str) -> None:
+    """What looks like a key of ours, or else the password, or else the user: a person reads what is wrong with that."""
+    found = presented([(b"Authorization", _basic(pair))])
+    assert found is not None
+    assert key == found.reveal()
+
+
 def test_a_typing_error_is_told_from_an_unknown_key() -> None:
     """The sentence says whether the key was mistyped, is not known, or belongs to nobody that is configured."""
     details = []
@@ -179,7 +194,7 @@ def test_a_typing_error_is_told_from_an_unknown_key() -> None:
         with pytest.raises(Refusal) as caught:
             RING.identify_key(key, NOW)
         details.append(caught.value.detail)
-    assert "mistyped" in details[0]
+    assert details[0].endswith("was mistyped or cut.")
     assert "not known" in details[1]
     assert "no longer lists" in details[2]
     assert "The call carries no client key." == details[3] == details[4]
@@ -190,6 +205,7 @@ def test_open_to_all_looks_at_no_credential(headers: list[tuple[bytes, bytes]]) 
     """With `clients: none` the dummies that SDKs send, readable or not, change nothing."""
     ring = Keyring({}, {}, open_to_all=True)
     assert ring.open_to_all
+    assert "local" == LOCAL.name
     assert LOCAL == ring.identify(headers, NOW) == ring.identify_key("x", NOW) == ring.identify_key(None, NOW)
 
 
@@ -200,6 +216,8 @@ def test_no_repr_shows_a_key() -> None:
         assert KEY not in text
         assert digest(KEY) not in text
         assert "brd_" not in text
+    assert ("***", "***") == (str(found), f"{found}")
+    assert "Keyring(clients=['notebook'], keys=2, open_to_all=False)" == repr(RING)
     with pytest.raises(TypeError):
         pickle.dumps(new_key(secrets.token_bytes))
 
@@ -208,18 +226,22 @@ def test_no_repr_shows_a_key() -> None:
     ("client", "mount", "scope", "lacks"),
     [
         (NOTEBOOK, "questrade", "read_md", None),
-        (NOTEBOOK, "questrade", "read_acc", "The client notebook does not have the scope read_acc"),
-        (NOTEBOOK, "questrade", "trade", "The mount questrade does not allow the scope trade"),
-        (NOTEBOOK, "spouse", "read_md", "The client notebook has no rights on the mount spouse"),
+        (
+            NOTEBOOK,
+            "questrade",
+            "read_acc",
+            "The client notebook does not have the scope read_acc on the mount questrade.",
+        ),
+        (NOTEBOOK, "questrade", "trade", "The mount questrade does not allow the scope trade."),
+        (NOTEBOOK, "spouse", "read_md", "The client notebook has no rights on the mount spouse."),
         (LOCAL, "questrade", "read_acc", None),
-        (LOCAL, "questrade", "trade", "The mount questrade does not allow the scope trade"),
-        (Client("none", {}), "questrade", "read_md", "The client none has no rights on the mount questrade"),
+        (LOCAL, "questrade", "trade", "The mount questrade does not allow the scope trade."),
+        (Client("none", {}), "questrade", "read_md", "The client none has no rights on the mount questrade."),
     ],
 )
 def test_mount_and_client_must_both_allow_a_scope(client: Client, mount: str, scope: str, lacks: str | None) -> None:
     """The sentence says which of the two lists lacks the scope."""
-    said = allowed(client, mount, frozenset({"read_acc", "read_md"}), scope)
-    assert lacks == said if lacks is None else lacks in (said or "")
+    assert lacks == allowed(client, mount, frozenset({"read_acc", "read_md"}), scope)
 
 
 PERSONAL = Client("web", {}, ("alpaca/ann", "tradier/ann"))
@@ -246,6 +268,8 @@ def test_a_bound_key_stands_for_nobody_elsewhere(grant: str) -> None:
     with pytest.raises(Refusal, match=r"The key is bound to alpaca/ann and tradier/ann; this mount") as refused:
         grant_for(PERSONAL, grant)
     assert "scope-denied" == refused.value.kind.name
+    assert refused.value.detail.endswith(f"; this mount belongs to the grant {grant}.")
+    assert (refused.value.fix or "").endswith(f": bearerd clients add web --grant {grant}/PERSON")
 
 
 def test_a_key_is_refused_from_its_end_on() -> None:

@@ -135,6 +135,10 @@ MLEG: dict[str, Any] = {
             None, id="mleg, one of each",
         ),
         pytest.param(
+            alpaca(**MLEG | {"legs": [{"symbol": OPTION, "side": "buy", "ratio_qty": "2"}]}), guards(max_quantity="99"),
+            "max_quantity", id="mleg, a ratio of two",
+        ),
+        pytest.param(
             alpaca(**MLEG | {"legs": [{"symbol": OPTION, "side": "buy"}]}), guards(max_quantity="99"), "max_quantity",
             id="mleg, without a ratio",
         ),
@@ -174,6 +178,7 @@ MLEG: dict[str, Any] = {
         pytest.param(alpaca(**MLEG), guards(max_notional="9e9"), "max_notional", id="mleg has a price for all legs"),
         pytest.param(tradier(**SPREAD), guards(max_notional="9e9"), "max_notional", id="so has a spread"),
         pytest.param(questrade(), guards(max_notional="1005"), None, id="questrade"),
+        pytest.param(questrade(), guards(max_notional="1004"), "max_notional", id="questrade, worth more"),
         pytest.param(alpaca(limit_price="-1"), guards(max_notional="9e9"), "max_notional", id="a negative price"),
         pytest.param(
             alpaca("orders_one_patch", **BARE, limit_price=None), guards(max_notional="9e9"), "max_notional",
@@ -247,8 +252,35 @@ def test_each_guard_decides(call: Call, asked: Guards, expected: str | None) -> 
             Call(row("alpaca", "orders_post"), written(ALPACA, headers=())), {"sides": ["x"]},
             "The body is not announced as `Content-Type: application/json`.", "send that header",
         ),
+        (
+            alpaca("orders_one_patch", **BARE), {"underlyings": ["A"]},
+            "The order does not tell its symbol, and a guard asks for it.", "tell it, or remove WHERE.underlyings",
+        ),
+        *(
+            (
+                alpaca(**fields), {name: "9"}, f"The order's {fact} is no plain number, such as 10 or 0.25.",
+                "write digits, and at most one point",
+            )
+            for fact, name, fields in (
+                ("quantity", "max_quantity", {"qty": "ten"}),
+                ("price", "max_notional", {"limit_price": "ten"}),
+                ("amount", "max_notional", {"qty": None, "notional": "ten"}),
+                ("ratio", "max_quantity", MLEG | {"legs": [{"symbol": OPTION, "side": "buy", "ratio_qty": "ten"}]}),
+            )
+        ),
+        (
+            alpaca(), {"orders_per_minute": 0}, "More than 0 orders in a minute. Nothing was sent.",
+            "wait, or raise WHERE.orders_per_minute",
+        ),
+        (
+            alpaca(), {"hours": Session(frozenset(), 0, 1, NEW_YORK)},
+            "Orders are not allowed at this hour. Cancelling and closing is.", "see WHERE.hours",
+        ),
     ],
-    ids=["symbol", "option", "side", "quantity", "money", "no account", "account", "untold", "twice", "no type"],
+    ids=[
+        "symbol", "option", "side", "quantity", "money", "no account", "account", "untold", "twice", "no type",
+        "untold underlying", "no quantity", "no price", "no amount", "no ratio", "too often", "at night",
+    ],
 )  # fmt: skip
 def test_a_refusal_says_why_and_what_to_do(call: Call, asked: dict[str, Any], detail: str, fix: str) -> None:
     """Without quoting what the client wrote; the fix names the line."""

@@ -1,5 +1,8 @@
 """What answers say of a rate limit."""
 
+import time
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,6 +91,27 @@ def test_a_date_is_no_novel() -> None:
     read = [reset_in(Heard(reset=b"%d" % NOON, date=DATE + b" " * more), 1.0) for more in (11, 12)]
     assert [0.0, NOON - 1] == read
     assert NOON - 1 == reset_in(Heard(reset=b"%d" % NOON, date=b"\xff"), 1.0)
+
+
+@pytest.fixture
+def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine nine hours ahead of UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "UTC-9")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("tokyo")
+@pytest.mark.parametrize(
+    "date",
+    [DATE, b"Sunday, 06-Nov-94 08:49:37 GMT", b"Sun Nov  6 08:49:37 1994", b"Sun, 06 Nov 1994 08:49:37 -0000"],
+    ids=["as today", "RFC 850", "asctime", "no zone"],
+)
+def test_a_date_means_the_same_moment_wherever_this_machine_stands(date: bytes) -> None:
+    """All three forms that HTTP has had are UTC, also the one that does not say so."""
+    assert 40.0 == reset_in(Heard(reset=b"%d" % (NOON + 40), date=date), 1.0)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.gate.orderrule import OrderForm, OrderRule
 from proxy.gate.rows import Row, TableError
 
 
@@ -34,7 +35,14 @@ def test_bodies_that_matter_are_buffered() -> None:
     assert _row(method="POST", mutating=True).buffered
     assert _row(method="POST", body_without=("stream",)).buffered
     assert _row(method="POST", fills=("client_secret",)).buffered
+    assert _row(method="POST", accounts=("account_id",)).buffered
     assert not _row(method="POST").buffered
+
+
+def test_a_row_is_nothing_that_it_does_not_say() -> None:
+    """A plain read: what streams, opens a WebSocket, changes something or was inferred is marked."""
+    row = _row()
+    assert not any((row.mutating, row.streaming, row.inferred, row.deny, row.websocket, row.no_order))
 
 
 def test_a_template_names_its_captures_in_order() -> None:
@@ -80,19 +88,22 @@ def test_odd_but_clear_templates_are_taken(path: str) -> None:
         ({"method": "get"}, "is none of GET"),
         ({"method": "TRACE"}, "is none of GET"),
         ({"method": "*"}, "is none of GET"),
-        ({"scope": ""}, "no scope"),
+        ({"scope": ""}, "it has no scope"),
         ({"path": "v1/x"}, "must start with"),
         ({"path": "/"}, "must start with"),
         ({"path": ""}, "must start with"),
         ({"path": "/v1//x"}, "empty segment"),
         ({"path": "/v1/../x"}, "empty segment"),
         ({"path": "/v1/./x"}, "empty segment"),
+        ({"path": "/v1/{a}/.."}, "empty segment"),
         ({"path": "/v1/{a}b"}, "whole segment"),
         ({"path": "/v1/{A}"}, "whole segment"),
         ({"path": "/v1/{}"}, "whole segment"),
         ({"path": "/v1/x}"}, "whole segment"),
+        ({"path": "/v1/{x"}, "whole segment"),
         ({"path": "/v1/{a}/{a}"}, "share a name"),
         ({"path": "/v1/a;b"}, "no request target"),
+        ({"path": "/v1/a;b/"}, "no request target"),
         ({"path": "/v1/a%2Fb"}, "no request target"),
         ({"path": "/v1/a b"}, "no request target"),
         ({"path": "/v1/é"}, "no request target"),
@@ -109,6 +120,7 @@ def test_odd_but_clear_templates_are_taken(path: str) -> None:
         ({"deny": True, "scope": "read", "method": "POST"}, "no scope may open it"),
         ({"websocket": True, "method": "POST"}, "opened by a GET"),
         ({"websocket": True, "mutating": True}, "opened by a GET"),
+        ({"order": OrderRule("lower"), "method": "DELETE"}, "orders changes something"),
         ({"fills": ("client_secret",)}, "no body to fill"),
         ({"fills": ("client_secret",), "method": "DELETE"}, "no body to fill"),
         ({"fills": ("account_id",), "method": "POST"}, "can only name client_secret"),
@@ -142,3 +154,20 @@ def test_all_that_is_wrong_with_a_row_is_told_at_once() -> None:
     with pytest.raises(TableError) as caught:
         _row(method="get", scope="", max_body=-1)
     assert 2 == caught.value.problem.count("; ")
+
+
+@pytest.mark.parametrize("end", ["", "/"], ids=["bare", "slashed"])
+def test_what_is_sent_has_no_more_segments_than_a_target_may_have(end: str) -> None:
+    """Twelve, a last slash aside, however many the path that is called has."""
+    path = "/v1" + "/a" * 9 + end
+    assert "/b/b/b" + "/a" * 9 + end == _row(path=path, sent_prefix=("/v1", "/b/b/b")).sent_path
+    with pytest.raises(TableError, match="more than 12 segments"):
+        _row(path=path, sent_prefix=("/v1", "/b/b/b/b"))
+
+
+def test_an_order_names_only_captures_of_its_path() -> None:
+    """Else a guard would look for a fact that no call holds; members of a body are found or not, call by call."""
+    order = OrderRule("place", (("", OrderForm("plain", "json", symbol=("{symbol}",), side=("side",))),))
+    assert _row(method="POST", mutating=True, path="/v1/{symbol}", order=order).order is order
+    with pytest.raises(TableError, match=r"written as plain, tell a fact in \{symbol\}"):
+        _row(method="POST", mutating=True, path="/v1/symbol/{account}", order=order)

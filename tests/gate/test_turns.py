@@ -59,6 +59,14 @@ def test_who_leaves_is_passed_over() -> None:
     assert [] == list(turns.heads())
 
 
+def test_a_client_alone_waits_for_its_own_calls() -> None:
+    """Those in front of the new one, and no others."""
+    turns: Turns[str] = Turns()
+    for waiter in ("a1", "a2", "a3"):
+        turns.add(READ, "a", waiter)
+    assert [3, 0, 1] == [turns.ahead(READ, "a"), turns.ahead(ORDER, "a"), turns.ahead(READ, "b")]
+
+
 Calls = st.lists(st.tuples(st.sampled_from(KINDS), st.sampled_from("abcd")), max_size=30)
 
 

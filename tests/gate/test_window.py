@@ -32,6 +32,24 @@ def test_calls_of_nearly_one_moment_go_together_and_never_too_early() -> None:
     assert [0, 1, 3] == [window.left(now, 0) for now in (29.9, 30.0, 32.02)]
 
 
+@pytest.mark.parametrize(("apart", "left"), [(0.998, 1), (1.0, 2)], ids=["one part", "two parts"])
+def test_a_part_is_a_256th_of_the_window(apart: float, left: int) -> None:
+    """Calls of one part are remembered as one moment, those of the next are not."""
+    window = _window(length=256.0)
+    window.count(0.0, "bot")
+    window.count(apart, "bot")
+    assert left == window.left(256.5, 0)
+
+
+def test_it_begins_with_nothing_told_and_nothing_lost() -> None:
+    """The first answer is believed to the last call, and what is not said is not told."""
+    window = _window(10)
+    assert (False, None, None) == (window.told, window.known, window.ends)
+    window.count(1.0, "bot")
+    window.hear(1.0, 5, 8.0)
+    assert (5, 8.0) == (window.left(1.0, 0), window.ends)
+
+
 def test_it_remembers_no_more_than_its_parts() -> None:
     """An hour with a hundred thousand calls is a few hundred parts."""
     window = _window(1_000_000, 3600.0)
@@ -80,6 +98,9 @@ def test_answers_overtake_each_other() -> None:
     window.hear(1.0, 7, 8.0)
     window.hear(1.1, 9, 8.0)
     assert [7, 5] == [window.left(1.1, out) for out in (0, 2)]
+    window.hear(1.2, 0, 8.0)
+    window.hear(1.3, 4, 8.0)
+    assert 0 == window.left(1.3, 0)
 
 
 def test_when_the_brokers_window_is_over_the_whole_limit_is_there() -> None:
@@ -91,6 +112,23 @@ def test_when_the_brokers_window_is_over_the_whole_limit_is_there() -> None:
     assert (2, 17.0) == (window.left(8.4, 0), window.ends)
 
 
+@pytest.mark.parametrize("now", [8.0, 8.5])
+def test_from_the_end_of_a_window_on_an_answer_speaks_of_the_next(now: float) -> None:
+    """Even if that one ends soon, and before anybody has asked what is left."""
+    window = _window(told=True)
+    window.hear(1.0, 0, 8.0)
+    window.hear(now, 2, 9.5)
+    assert (2, 9.5) == (window.left(now, 0), window.ends)
+
+
+def test_an_answer_without_an_end_speaks_of_the_window_that_is_known() -> None:
+    """Its end stays where it was."""
+    window = _window(told=True)
+    window.hear(1.0, 5, 8.0)
+    window.hear(2.0, 4, None)
+    assert (4, 8.0) == (window.left(2.0, 0), window.ends)
+
+
 def test_an_answer_of_a_window_that_is_over_says_nothing_of_this_one() -> None:
     """It was long on its way."""
     window = _window(told=True)
@@ -98,6 +136,9 @@ def test_an_answer_of_a_window_that_is_over_says_nothing_of_this_one() -> None:
     window.left(8.3, 0)
     window.hear(8.4, 0, 8.0)
     assert 3 == window.left(8.4, 0)
+    new = _window(told=True)
+    new.hear(8.0, 0, 8.0)
+    assert 3 == new.left(8.0, 0)
 
 
 def test_calls_of_which_the_broker_says_nothing_count_until_it_speaks_again() -> None:
@@ -197,7 +238,11 @@ def test_when_there_is_room_again() -> None:
         window.count(moment, "bot")
     assert [11.0, 12.0, 13.0, 23.0, 33.0] == [window.when(4.0, wanted, 0) for wanted in (1, 2, 3, 4, 7)]
     assert 11.0 == window.when(11.0, 1, 0)
-    assert 14.0 == _window().when(4.0, 1, 3)
+    assert 12.0 == window.when(11.0, 2, 0)
+    assert [14.0, 24.0] == [_window().when(4.0, wanted, out) for wanted, out in ((1, 3), (4, 1))]
+    single = _window(1)
+    single.count(1.0, "bot")
+    assert [11.0, 31.0] == [single.when(4.0, wanted, 0) for wanted in (1, 3)]
     told = _window(told=True)
     told.hear(1.0, 2, 8.0)
     assert [1.0, 1.0, 8.25, 18.25] == [told.when(1.0, wanted, out) for wanted, out in ((2, 0), (1, 2), (3, 0), (4, 0))]
@@ -212,3 +257,12 @@ def test_it_is_idle_when_a_new_one_would_do_the_same() -> None:
     assert not window.idle(1.0)
     assert not window.idle(11.5)
     assert window.idle(31.0)
+
+
+def test_when_there_is_room_again_by_what_the_broker_has_said() -> None:
+    """At once, if only calls are in the way that it may have counted already."""
+    window = _window(told=True)
+    window.hear(1.0, 2, 8.0)
+    assert [1.0, 8.25] == [window.when(1.0, wanted, 2) for wanted in (2, 3)]
+    window.unheard()
+    assert [1.0, 8.25] == [window.when(1.0, wanted, 1) for wanted in (1, 2)]

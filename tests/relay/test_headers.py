@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from proxy.brokers import Origin
 from proxy.errors import Refusal
-from proxy.gate.clients import CREDENTIAL_HEADERS, KEY_PREFIX
+from proxy.gate.clients import KEY_PREFIX
 from proxy.relay.headers import (
     TO_BROKER,
     Raw,
@@ -81,10 +81,13 @@ def test_a_definition_may_add_headers() -> None:
     assert [("Idempotency-Key", "7")] == outward((b"Idempotency-Key", b"7"), also=frozenset({b"idempotency-key"}))
 
 
-@pytest.mark.parametrize("name", sorted(CREDENTIAL_HEADERS))
-def test_no_definition_lets_a_credential_of_the_clients_through(name: bytes) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["authorization", "x-api-key", "apca-api-key-id", "apca-api-secret-key", "proxy-authorization", "cookie"],
+)
+def test_no_definition_lets_a_credential_of_the_clients_through(name: str) -> None:
     """Even if it lists the header."""
-    assert [] == outward((name.title(), b"7"), also=frozenset({name}))
+    assert [] == outward((name.title().encode(), b"7"), also=frozenset({name.encode()}))
 
 
 def test_a_body_of_ours_is_labelled_by_us() -> None:
