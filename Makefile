@@ -14,6 +14,7 @@ UV_LOCK = uv pip compile -q --universal --generate-hashes --no-header --no-emit-
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test check advisories fix run bench soak mutants image lock clean
+.PHONY: check-types check-security check-files check-advisories
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 15
@@ -30,19 +31,29 @@ $(SOAK): $(TEST)
 demo: $(RUN) ## the whole product offline: simulated brokers, bearerd in front, a first answer; runs until Ctrl-C
 	@exec $(BIN)/bearerd demo $(ARGS)
 
+# Half of what a test takes is waiting, for processes and for time to pass: three at once keep two cores busy.
 test: check ## everything that must pass: check, then all tests but the soak
-	$(PYTEST) -n 2 --dist worksteal -m "not soak and not timing" $(ARGS)
+	$(PYTEST) -n 3 --dist worksteal -m "not soak and not timing" $(ARGS)
 	$(PYTEST) -m "timing and not soak" $(ARGS) || test $$? = 5  # 5: none among $(ARGS)
 
 check: $(TEST) ## lint, types, known advisories; changes no file
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	@$(MAKE) --no-print-directory -k -j 2 check-types check-security check-files check-advisories
+
+check-types:
 	$(BIN)/mypy
+
+check-security:
 	$(BIN)/bandit -q -c pyproject.toml -r proxy
+
+check-files:
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@test ! -e config.schema.json || $(BIN)/check-jsonschema --schemafile config.schema.json config.example.yaml examples/schwab.yaml
 	@sh -n scripts/setup && sh -n scripts/advisories && bash -n .ci/run
+
+check-advisories:
 	@scripts/advisories
 
 advisories: $(TEST) ## what is publicly known of the packages that run in production; it fails if nobody can be asked

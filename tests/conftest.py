@@ -1,6 +1,7 @@
 """What every test gets: a clean environment, a watched event loop, a private state directory."""
 
 import asyncio
+import gc
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ from typing import NoReturn
 import pytest
 import structlog  # noqa: F401  now, not at the first log line: with `rich` beside it, it looks for its folder then
 from blockbuster import BlockBusterFunction, blockbuster_ctx
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from proxy.simulator import ca
 from proxy.simulator.questrade.options import clock
@@ -21,11 +22,13 @@ from tests.database import Bouncer, Missing, Server
 from tests.database import start as start_postgres
 from tests.wire import ScriptedBroker
 
-# fast: the same examples in each run, so that a red run can be had again; deep: `make soak`.
+# fast: the same examples in each run, so that a red run can be had again; deep: `make soak`; brief: as fast, but no
+# smaller example is looked for once a test has failed.
 settings.register_profile(
     "fast", max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("deep", max_examples=5_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("brief", settings.get_profile("fast"), phases=(Phase.explicit, Phase.generate))
 settings.load_profile("fast")
 
 _SETTINGS = ("BEARERD_", "XDG_", "CLICOLOR")
@@ -43,15 +46,29 @@ def pytest_configure() -> None:
             signal.signal(number, lambda *_: None)
 
 
+def pytest_collection() -> None:
+    """Ten thousand tests are made and stay: to look again and again which of them are garbage is in vain."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What is there now is not looked at any more, only what tests make."""
+    gc.freeze()
+    gc.enable()
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """The run of the timing tests alone need not import all the others."""
     alone = config.option.markexpr.startswith("timing") and collection_path.name.startswith("test_")
     return True if alone and "mark.timing" not in collection_path.read_text("utf-8") else None
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def _no_blocking() -> Iterator[None]:
-    """A test fails if code of ours blocks the event loop: files, syncs, sqlite, sleep. Threads may."""
+    """A test fails if code of ours blocks the event loop: files, syncs, sqlite, sleep. Threads may.
+
+    One watch for all tests: to set up sixty functions and take them back costs more than most tests do.
+    """
     with blockbuster_ctx("proxy") as watch:
         syncs = [BlockBusterFunction(None, f"os.{name}", scanned_modules="proxy") for name in ("fsync", "fdatasync")]
         watch.functions |= {sync.full_name: sync.activate() for sync in syncs}

@@ -1,8 +1,9 @@
 """Commands of `bearerd` without the wait for its imports: one process has everything imported, and forks for each.
 
 What it forks is a process like any other: it has a directory, an environment and streams of its own, runs the whole
-command from `main` on, and ends as Python does. Only the start of the interpreter is shared. Where that counts (its
-own variables, how long it takes, what a process list shows) a test starts `product.COMMAND` itself.
+command from `main` on, and ends as Python does: threads, then what `atexit` knows. Only the start of the interpreter is
+shared, and at the very end its modules are not taken apart. Where that counts (its own variables, how long it takes,
+what a process list shows) a test starts `product.COMMAND` itself.
 
 As a program (`python tests/forks.py DESCRIPTOR`) this is the process that forks; it ends with the one that started it.
 """
@@ -19,7 +20,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from select import POLLIN, poll
 
@@ -27,6 +28,7 @@ _HEAD = 4  # bytes: how long an order is
 _STREAMS = 3
 _PATIENCE = 40.0  # seconds
 _AT_START = ("PYTHON", "LC_", "LANG", "TZ")
+_EXAMPLE = Path(__file__).resolve().parent.parent / "config.example.yaml"
 
 
 class Fork:
@@ -75,6 +77,38 @@ class Fork:
         return int(line)
 
 
+class Ending:
+    """The end of a forked process, once all that it had to do at its end is done.
+
+    Python would take a thousand modules apart then, each page of which the fork has to copy first: five times the work
+    of a short command. Made before the product is imported, it is the last that `atexit` calls.
+    """
+
+    def __init__(self) -> None:
+        self._code: int | None = None
+        atexit.register(self._leave)
+
+    def of(self, command: Callable[[], None]) -> None:
+        """Run the command; how it ends is noted, and goes on."""
+        try:
+            command()
+        except SystemExit as end:
+            self._code = 0 if end.code is None else end.code if isinstance(end.code, int) else None
+            raise
+        self._code = 0
+
+    def _leave(self) -> None:
+        if self._code is None:
+            return  # an exception, or a text: that is Python's to tell
+        gc.collect()  # what was left open is told
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                return
+        os._exit(self._code & 0xFF)
+
+
 class Forge:
     """The process that forks, for all commands of this one. It is started for the first of them."""
 
@@ -121,6 +155,8 @@ def import_everything() -> None:
     for module in pkgutil.walk_packages(proxy.__path__, "proxy."):
         if module.name != "proxy.__main__":  # which runs at once
             importlib.import_module(module.name)
+    # What each command would build anew: the models of the configuration, and the brokers that come with bearerd.
+    importlib.import_module("proxy.settings").read(_EXAMPLE, {"HOME": "/home/somebody"})
     assert threading.active_count() == 1, "a thread does not survive a fork"
     gc.collect()
     gc.freeze()
@@ -177,8 +213,9 @@ def take_over(order: Mapping[str, object], streams: Sequence[int]) -> list[str]:
 
 
 if __name__ == "__main__":
+    ending = Ending()
     import_everything()
     sys.argv = ["bearerd", *fork_for_each(socket.socket(fileno=int(sys.argv[1])))]
     from proxy.cli import main
 
-    main()
+    ending.of(main)

@@ -12,7 +12,7 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from os import kill
@@ -52,6 +52,7 @@ class Scene:
     directory: Path
     simulator: dict[str, Any]
     port: int
+    program: Sequence[str] = ()  # as in `Program`
     server: Program | None = None
     key: str = ""
 
@@ -61,7 +62,7 @@ class Scene:
 
     async def start(self) -> None:
         arguments = ("serve", "-c", "config.yaml", "--log-format", "json", "--log-level", "debug")
-        self.server = Program(self.directory, *arguments, command=COMMAND)
+        self.server = Program(self.directory, *arguments, command=self.program)
 
     async def until_up(self) -> None:
         """Return once the server takes commands. AssertionError if it ends instead: then its store did not open."""
@@ -89,7 +90,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(directory: Path) -> AsyncIterator[Scene]:
+async def scene(directory: Path, program: Sequence[str] = ()) -> AsyncIterator[Scene]:
     """Logged in, with one client, on tokens that live for a second."""
     with Program(directory, "simulate", "--json", "--expires-in", "1") as simulator:
         at = simulator.document()
@@ -105,7 +106,7 @@ async def scene(directory: Path) -> AsyncIterator[Scene]:
         }
         (directory / "config.yaml").write_text(json.dumps(config))
         await asyncio.to_thread(Source("file:master.key", directory).create)
-        here = Scene(directory, at, port)
+        here = Scene(directory, at, port, program)
         try:
             await here.start()
             await here.until_up()
@@ -191,7 +192,7 @@ async def choose_moment(here: Scene, chance: random.Random, kills: Kills) -> Non
     assert here.server is not None
     kind = chance.choice(("start", "any", "rotation", "rotation"))
     if kind == "start":
-        await asyncio.sleep(chance.uniform(0.0, 0.8))
+        await asyncio.sleep(chance.uniform(0.0, 0.8 if here.program else 0.4))
         return
     await here.until_up()
     if kind == "any":
@@ -245,9 +246,9 @@ async def kill_now(here: Scene, kills: Kills) -> None:
     await here.login(await asyncio.to_thread(new_refresh_token, here.simulator))
 
 
-async def kill_often(directory: Path, times: int, kills: Kills) -> None:
+async def kill_often(directory: Path, times: int, kills: Kills, program: Sequence[str] = ()) -> None:
     chance, over = random.Random(kills.seed), asyncio.Event()  # noqa: S311
-    async with scene(directory) as here:
+    async with scene(directory, program) as here:
         async with asyncio.TaskGroup() as group:
             group.create_task(callers(here, kills, over))
             try:
@@ -294,10 +295,10 @@ async def test_twenty_kills_lose_nothing_that_could_be_kept(state_dir: Path, fig
 async def test_two_hundred_kills_lose_nothing_that_could_be_kept(
     state_dir: Path, figure: Callable[[object], None]
 ) -> None:
-    """The same 200 times."""
+    """The same 200 times, and of a server that starts with an interpreter of its own."""
     kills = Kills(fresh_seed())
     try:
-        await kill_often(state_dir, 200, kills)
+        await kill_often(state_dir, 200, kills, COMMAND)
     finally:
         figure(kills)
     assert (200, 0) == (kills.kills, kills.corrupt)

@@ -40,6 +40,7 @@ from proxy.tokens.oauth import RawAnswer, Refresh, TokenEndpoint, Wish
 GRANT = "questrade"
 KEY = "file:master.key"
 CLIENT = "bot"
+EXAMPLE = Path(__file__).resolve().parents[2] / "config.example.yaml"
 PR_SET_PTRACER = 0x59616D61
 ANYBODY = ctypes.c_ulong(-1)
 
@@ -201,6 +202,7 @@ def run(order: dict[str, Any]) -> None:
 
 def main() -> None:
     """An order a line, read byte by byte, so that the word to go is left for the child."""
+    settings.read(EXAMPLE, {"HOME": "/home/somebody"})  # builds what reads a configuration, once for all children
     with open(0, "rb", buffering=0) as orders:
         for line in orders:
             if not line.strip():

@@ -183,7 +183,7 @@ def meaning(wish: Wish, status: int, body: bytes, *, login: bool = True) -> Outc
 
 
 REFUSED_CLIENT = (
-    "the broker refused bearerd itself (401: invalid_client (client_secret)); "
+    "the broker refused bearerd itself (401: invalid_client (client_id)); "
     "look at client_id and client_secret of grants.questrade"
 )
 
@@ -204,7 +204,7 @@ REFUSED_CLIENT = (
             Event.TOKEN_DEAD, "the broker refused the refresh token (400: invalid_grant)",
         ),
         (
-            Mint(), 401, b'{"error":"invalid_client","fields":[{"name":"client_secret"}]}', Event.NOT_CONFIGURED,
+            Mint(), 401, b'{"error":"invalid_client","fields":[{"name":"client_id"}]}', Event.NOT_CONFIGURED,
             REFUSED_CLIENT,
         ),
         (
