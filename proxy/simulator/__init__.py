@@ -3,7 +3,8 @@
 `serve.start()` makes a throw-away certificate authority (`ca.py`), starts one `Simulator` for each broker on listeners
 of its own (`listener.py`) and the control listener that drives them all (`control.py`, `faults.py`). A broker is one
 module or folder here and one row in `serve.BROKERS`. What they share: `options.py` (knobs), `authorize.py` (login page
-and codes), `tokens.py` (who holds what), `front.py` (faults before every endpoint). A simulator knows nothing of
+and codes), `tokens.py` (who holds what), `front.py` (faults before every endpoint), `flow.py`, `streams.py`,
+`websocket.py` and `chunked.py` (what streams, how fast, and how it fails). A simulator knows nothing of
 bearerd: a bot can be tested straight against it, and bearerd treats it like any other broker.
 """
 
@@ -13,6 +14,7 @@ from typing import Protocol
 
 from proxy.simulator.faults import Faults
 from proxy.simulator.options import Options
+from proxy.simulator.streams import Streams
 
 
 class NotSupported(Exception):
@@ -73,6 +75,10 @@ class Simulator(Protocol):
 
         `NotSupported` if the broker's API has one address for ever.
         """
+
+    @property
+    def streams(self) -> Streams | None:
+        """The open streams; None if there can be none."""
 
     @property
     def options(self) -> Options:

@@ -3,24 +3,32 @@
 `GET /state`, `GET /faults`; `POST /expire`, `/move-api-server`, `/steal` with `{"broker": name}`; `POST /faults` with
 `{"broker": name, "fault": name, "times": 1}`; `POST /limits` with `{"broker": name, "calls": 5, "seconds": 10}`, which
 are from then on the limit of each of the broker's rate categories; `"calls": 0` lifts it. A POST answers the broker's
-new state, `POST /faults` what is armed now, `POST /limits` what it was sent. A mistake, or a command that makes no
+new state, `POST /faults` what is armed now, `POST /limits` what it was sent. `POST /stream` with `{"broker": name}` and
+knobs of `flow.Flow` (`"rate": 10`, messages a second for each thing that is subscribed to, …) turns them and answers
+all of them, with what is open; `GET /stream` answers that for every broker. A mistake, or a command that makes no
 sense for the broker, is a 400 (404 and 405 for path and method) with `{"error": one sentence}`, and nothing was done.
 """
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from http import HTTPStatus
 
 from aiohttp import web
 
 from proxy.simulator import NotSupported, Simulator
 from proxy.simulator.faults import UnknownFault
+from proxy.simulator.flow import Flow, WrongKnob
 from proxy.simulator.listener import Answer, Listener
 
-_COMMANDS = frozenset({"/expire", "/move-api-server", "/steal", "/faults", "/limits"})
-_ARGUMENTS = {"/faults": {"broker", "fault", "times"}, "/limits": {"broker", "calls", "seconds"}}
+_COMMANDS = frozenset({"/expire", "/move-api-server", "/steal", "/faults", "/limits", "/stream"})
+_ARGUMENTS = {
+    "/faults": {"broker", "fault", "times"},
+    "/limits": {"broker", "calls", "seconds"},
+    "/stream": {"broker", *(field.name for field in fields(Flow))},
+}
 _DAY = 86_400.0
-_READS = frozenset({"/state", "/faults"})
+_READS = frozenset({"/state", "/faults", "/stream"})
 
 
 class _Refused(Exception):
@@ -61,11 +69,14 @@ class Control:
             return self._command(path, _arguments(body, path))
         if path in _COMMANDS | _READS:
             raise _Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} does not take this method")
-        raise _Refused(HTTPStatus.NOT_FOUND, "paths: /state, /expire, /move-api-server, /steal, /faults, /limits")
+        raise _Refused(HTTPStatus.NOT_FOUND, f"paths: {', '.join(sorted(_COMMANDS | _READS))}")
 
     def _read(self, path: str) -> dict[str, object]:
         if path == "/state":
             return {name: simulator.state() for name, simulator in self._simulators.items()}
+        if path == "/stream":
+            found = ((name, simulator.streams) for name, simulator in self._simulators.items())
+            return {name: streams.state() for name, streams in found if streams is not None}
         return {name: simulator.faults.catalogue() for name, simulator in self._simulators.items()}
 
     def _command(self, path: str, arguments: dict[str, object]) -> dict[str, object]:
@@ -77,6 +88,8 @@ class Control:
             return {simulator.name: _arm(simulator, arguments)}
         if path == "/limits":
             return {simulator.name: _limit(simulator, arguments)}
+        if path == "/stream":
+            return {simulator.name: _turn(simulator, arguments)}
         commands = {
             "/expire": simulator.expire,
             "/move-api-server": simulator.move_api_server,
@@ -108,6 +121,16 @@ def _limit(simulator: Simulator, arguments: dict[str, object]) -> dict[str, obje
         raise _Refused(HTTPStatus.BAD_REQUEST, "calls must be 0 or more, seconds above 0 and at most a day")
     simulator.options.limit = (calls, seconds) if calls else None
     return {"calls": calls, "seconds": seconds}
+
+
+def _turn(simulator: Simulator, arguments: dict[str, object]) -> dict[str, object]:
+    if simulator.streams is None:
+        raise _Refused(HTTPStatus.BAD_REQUEST, f"{simulator.name} has no streams")
+    try:
+        simulator.streams.turn({name: value for name, value in arguments.items() if name != "broker"})
+    except WrongKnob as wrong:
+        raise _Refused(HTTPStatus.BAD_REQUEST, str(wrong)) from None
+    return simulator.streams.state()
 
 
 def _arguments(body: bytes, path: str) -> dict[str, object]:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
+from proxy.simulator import streams
 from proxy.simulator.authorize import Parameters, form_of
 from proxy.simulator.faults import Fault, Faults
 from proxy.simulator.listener import HTML, TEXT, Answer, close, drip, hang, head_only, reset, truncate
@@ -84,19 +85,25 @@ REFUSALS: Mapping[str, Answer] = {
 }
 
 
-def catalogue(*, token: Texts | None = None, api: Texts | None = None, order: Texts | None = None) -> Faults:
-    """The shared faults and a broker's own, by what they hit; none armed. A broker's text replaces the shared one."""
+def catalogue(
+    *, token: Texts | None = None, api: Texts | None = None, order: Texts | None = None, streaming: bool = False
+) -> Faults:
+    """The shared faults and a broker's own, by what they hit; none armed. A broker's text replaces the shared one.
+
+    `streaming`: those of streams too.
+    """
     groups = (
         (_TOKEN | dict(token or {}), {TOKEN}, "token endpoint"),
         (_API | dict(api or {}), {API}, "any API call"),
         (_BOTH, {TOKEN, API}, "token endpoint and any API call"),
         (dict(order or {}), {ORDER}, "calls that place, change or cancel orders"),
     )
-    return Faults(
+    own = [
         Fault(name, frozenset(places), f"{where}: {what}")
         for texts, places, where in groups
         for name, what in texts.items()
-    )
+    ]
+    return Faults([*own, *(streams.FAULTS if streaming else ())])
 
 
 class Front:
@@ -153,6 +160,10 @@ class Front:
         """The fault that a call which places, changes or cancels an order suffers, if any; it is used up by one."""
         return self._faults.take(ORDER)
 
+    async def handshake(self, request: web.BaseRequest) -> web.StreamResponse | None:
+        """The handshake of a socket, already counted: what a fault answers in its place."""
+        return await handshake(request, self._faults.take(API), self._refusals, slow=self._options.slow)
+
     def _refusal(self, fault: str) -> Answer:
         found = self._refusals[fault]
         return found if isinstance(found, Answer) else found()
@@ -165,6 +176,24 @@ class Front:
         if (broken := await broken_off(request, fault)) is not None:
             return broken
         return await spoiled(request, await answer(), fault, slow=self._options.slow)
+
+
+async def handshake(
+    request: web.BaseRequest, fault: str | None, refusals: Mapping[str, Refusal], *, slow: float
+) -> web.StreamResponse | None:
+    """What becomes of a stream's handshake by an API fault; None: it goes on. There is no answer to be spoiled, so that
+    faults of that kind reset the connection."""
+    if fault is None:
+        return None
+    if fault in refusals:
+        found = refusals[fault]
+        return (found if isinstance(found, Answer) else found()).response()
+    if (broken := await broken_off(request, fault)) is not None:
+        return broken
+    if fault == "api-slow":
+        await asyncio.sleep(slow)
+        return None
+    return reset(request)
 
 
 async def broken_off(request: web.BaseRequest, fault: str | None) -> web.StreamResponse | None:

@@ -47,12 +47,19 @@ class Listener:
 
     async def start(self, port: int) -> None:
         """Listen on `port`, 0 for any free one. OSError if it is taken."""
+        await self._start(lambda runner: web.TCPSite(runner, HOST, port, ssl_context=self._tls, backlog=1024))
+
+    async def start_on(self, bound: socket.socket) -> None:
+        """Listen on a socket that has its port already."""
+        await self._start(lambda runner: web.SockSite(runner, bound, ssl_context=self._tls, backlog=1024))
+
+    async def _start(self, site: Callable[[web.ServerRunner], web.BaseSite]) -> None:
         # A client that gives up on a hanging endpoint must not leave its handler behind.
         server = web.Server(self._handler, access_log=None, handler_cancellation=True)
         runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await runner.setup()
         try:
-            await web.TCPSite(runner, HOST, port, ssl_context=self._tls, backlog=1024).start()
+            await site(runner).start()
         except BaseException:
             await runner.cleanup()
             raise

@@ -51,6 +51,17 @@ async def test_a_limit_is_set_and_lifted(bot: Bot) -> None:
     assert simulator.options.limit is None
 
 
+async def test_the_knobs_of_streams_are_turned_and_shown(bot: Bot) -> None:
+    """All of them, with what is open; those that are not named stay."""
+    turned = (await bot.control("/stream", rate=20, burst=5)).document["questrade"]
+    assert (20, 5, 1) == (turned["rate"], turned["burst"], turned["connections"])
+    assert {"open": 0, "opened": 0, "sent": 0}.items() <= turned.items()
+    shown = (await bot.send("GET", bot.running.control + "/stream")).document["questrade"]
+    assert {name: value for name, value in turned.items() if name != "beat"} == {
+        name: value for name, value in shown.items() if name != "beat"
+    }
+
+
 @pytest.mark.parametrize("path", ["/expire", "/move-api-server", "/steal"])
 async def test_a_command_answers_the_new_state(bot: Bot, path: str) -> None:
     """A person sees at once what the command did."""
@@ -85,6 +96,9 @@ async def test_a_command_answers_the_new_state(bot: Bot, path: str) -> None:
         ("/limits", b'{"broker": "questrade", "calls": 1, "seconds": "5"}'),
         ("/limits", b'{"broker": "questrade", "calls": 1, "seconds": 100000}'),
         ("/limits", b'{"broker": "questrade", "calls": 1, "times": 1}'),
+        ("/stream", b'{"broker": "questrade", "rat": 1}'),
+        ("/stream", b'{"broker": "questrade", "rate": -1}'),
+        ("/stream", b'{"broker": "questrade", "stale": "dead"}'),
     ],
 )
 async def test_a_mistake_is_a_400_in_json_that_changes_nothing(bot: Bot, path: str, body: bytes) -> None:

@@ -1,6 +1,7 @@
 """A listener, and connections that break."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -88,3 +89,16 @@ async def test_a_port_that_is_taken_is_an_error(server: Listener) -> None:
     """A fixed port in use is reported as OSError, and nothing stays open."""
     with pytest.raises(OSError, match="address already in use"):
         await Listener(_handle).start(server.port)
+
+
+async def test_a_port_that_was_taken_before(server: Listener) -> None:
+    """Whoever has bound a socket may hand it over later; nothing answers until then."""
+    bound = socket.socket()
+    bound.bind((listener.HOST, 0))
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(*bound.getsockname())
+    other = Listener(_handle)
+    await other.start_on(bound)
+    assert bound.getsockname()[1] == other.port
+    assert GOOD.body in await _raw(other, "/")
+    await other.stop()

@@ -6,6 +6,7 @@ from proxy.simulator.alpaca import assets, moments
 from proxy.simulator.alpaca.answers import unprocessable
 from proxy.simulator.alpaca.orders import OrderBook
 from proxy.simulator.alpaca.positions import Positions, amount
+from proxy.simulator.alpaca.updates import Updates
 from proxy.simulator.alpaca.watchlists import Watchlists
 
 Record = dict[str, object]
@@ -27,14 +28,14 @@ _MAX_POINTS = 1000
 
 
 class Account:
-    """`number` is what people call it. Times are Unix seconds."""
+    """`number` is what people call it. Times are Unix seconds. `updates`: where those of its orders are kept."""
 
-    def __init__(self, number: str, opened: float) -> None:
+    def __init__(self, number: str, opened: float, updates: Updates | None = None) -> None:
         self.number = number
         self.id = assets.identifier(f"account {number}")
         self.opened = opened
         self.positions = Positions.usual()
-        self.book = OrderBook(self.positions)
+        self.book = OrderBook(self.positions, updates, self.id)
         self.watchlists = Watchlists(self.id, opened)
         self.configurations: Record = {name: values[0] for name, values in _CONFIGURATIONS.items()}
 

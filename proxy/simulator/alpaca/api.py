@@ -6,20 +6,24 @@ from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
+from proxy.simulator import websocket
 from proxy.simulator.alpaca import answers
 from proxy.simulator.alpaca.account import Account
 from proxy.simulator.alpaca.answers import Refused, Reply, encoded
 from proxy.simulator.alpaca.credentials import Credentials, Host, Verdict
 from proxy.simulator.alpaca.events import STREAM, Events
+from proxy.simulator.alpaca.eventstream import EventStream
 from proxy.simulator.alpaca.faults import ORDER_REFUSALS
 from proxy.simulator.alpaca.options import Options
 from proxy.simulator.alpaca.rates import MINUTE, RateLimit
 from proxy.simulator.alpaca.routes import DENIED, Call, Route, Routes
+from proxy.simulator.alpaca.sockets import Sockets, presented
 from proxy.simulator.front import Front
-from proxy.simulator.listener import JSON, Answer, hang
+from proxy.simulator.listener import JSON, Answer
 from proxy.simulator.tokens import KINDS
 
 _TOO_LONG = Refused(41310000, "request entity too large").answer()
+_Stream = tuple[Events, list[bytes]]  # and what it begins with
 _Found = tuple[Route, dict[str, str]] | None
 
 
@@ -38,7 +42,9 @@ class Api:
         credentials: Credentials,
         front: Front,
         options: Options,
+        sockets: Sockets,
     ) -> None:
+        self._sockets = sockets
         self._host = host
         self._routes = routes
         self._account_of = account_of
@@ -65,11 +71,13 @@ class Api:
         path, _, query = request.raw_path.partition("?")
         self.seen[f"{request.method} {path}"] += 1
         verdict = self._credentials.judge(self._host, request.headers, self._options.now())
-        self.authorizations[verdict.kind] += 1
         self.several += verdict.several
+        if websocket.wanted(request) and self._sockets.has(self._host, path):
+            return await self._opened(request, verdict)
+        self.authorizations[verdict.kind] += 1
         found = self._routes.find(request.method, path)
         self.denied += found is not None and found[0].scope == DENIED
-        streams: list[Events] = []
+        streams: list[_Stream] = []
 
         async def answer() -> Answer:
             wrong = self._refused(verdict, found)
@@ -80,8 +88,35 @@ class Api:
         response = await self._front.api(request, answer)
         # A fault may have put something else in the place of the stream, or have sent a part of it.
         if streams and not response.prepared and response.headers.get("Content-Type") == STREAM:
-            return await self._streamed(request, streams[0])
+            return await self._streamed(request, *streams[0])
         return response
+
+    async def _opened(self, request: web.BaseRequest, verdict: Verdict) -> web.StreamResponse:
+        """A socket. One whose handshake brings no credential says in its first frame who it is, and is counted then."""
+        sockets, scope = self._sockets, self._sockets.scope(self._host)
+        if verdict.kind != "none":
+            self.authorizations[verdict.kind] += 1
+        if (spoilt := await self._front.handshake(request)) is not None:
+            return spoilt
+        if (status := sockets.streams.refusal()) is not None:
+            return Answer(status, b'{"message":"the stream was refused"}').response()
+        if verdict.good and verdict.scopes is not None and scope not in verdict.scopes:
+            return answers.NOT_IN_SCOPE.response()
+        if verdict.kind not in ("none", "current") and sockets.streams.flow.refuses == "handshake":
+            return answers.NOT_AUTHORIZED.response()
+        return await sockets.serve(request, self._host, verdict, self._judged, self._account_id)
+
+    def _account_id(self, verdict: Verdict) -> str:
+        """The account that a socket on a trading host is about."""
+        return self._account_of({}, verdict.person).id
+
+    def _judged(self, key: str, secret: str) -> Verdict:
+        """What the credential in a socket's first frame is worth; counted."""
+        verdict = self._credentials.judge_frame(self._host, key, secret, self._options.now())
+        self.authorizations[verdict.kind] += 1
+        scope = self._sockets.scope(self._host)
+        lacking = verdict.good and verdict.scopes is not None and scope not in verdict.scopes
+        return Verdict("foreign") if lacking else verdict
 
     def _refused(self, verdict: Verdict, found: _Found) -> Answer | None:
         """The answer to a credential that is not good for this call."""
@@ -100,7 +135,7 @@ class Api:
         request: web.BaseRequest,
         found: tuple[Route, dict[str, str]],
         query: str,
-        streams: list[Events],
+        streams: list[_Stream],
         verdict: Verdict,
     ) -> Answer:
         route, captures = found
@@ -126,19 +161,18 @@ class Api:
             wrong = refused.answer()
             return Answer(wrong.status, wrong.body, JSON, headers)
         if isinstance(document, Events):
-            streams.append(document)
-            return Answer(200, b"".join(document.chunks), STREAM, headers)
+            if (status := self._sockets.streams.refusal()) is not None:
+                return Answer(status, b'{"message":"the stream was refused"}', JSON, headers)
+            past = document.begin(self._sockets.streams.beat)
+            streams.append((document, past))
+            return Answer(200, b"".join(past), STREAM, headers)
         return _written(document, headers)
 
-    async def _streamed(self, request: web.BaseRequest, events: Events) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": STREAM, "Cache-Control": "no-cache"})
-        await response.prepare(request)
-        for chunk in events.chunks:
-            await response.write(chunk)
-        if self._options.hold_events and not events.ends:
-            await hang()
-        await response.write_eof()
-        return response
+    async def _streamed(self, request: web.BaseRequest, events: Events, past: list[bytes]) -> web.StreamResponse:
+        stream = EventStream(request, self._sockets.streams, events, self._options.now)
+        stream.presented = presented(request)
+        stream.good = lambda: self._credentials.still_good(stream.presented, self._options.now())
+        return await stream.answer(past, hold=self._options.hold_events)
 
 
 def _written(document: object, headers: Mapping[str, str]) -> Answer:

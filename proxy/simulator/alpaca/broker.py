@@ -18,9 +18,11 @@ from proxy.simulator.alpaca.faults import REFUSALS, catalogue, exhausted
 from proxy.simulator.alpaca.options import Options
 from proxy.simulator.alpaca.partner import Partner
 from proxy.simulator.alpaca.routes import Routes
+from proxy.simulator.alpaca.sockets import Sockets
 from proxy.simulator.ca import Authority
 from proxy.simulator.front import Front
 from proxy.simulator.listener import HOST, TEXT, Answer, Listener
+from proxy.simulator.streams import Streams
 from proxy.simulator.tokens import KINDS
 
 # The logins of the definition.
@@ -40,12 +42,17 @@ class Alpaca:
         self.credentials = Credentials()
         now = self.options.now()
         self.accounts = {Host.PAPER: Account("PA3SIMULATED", now), Host.LIVE: Account("010203ABCD", now)}
+        self.updates = {host: account.book.updates for host, account in self.accounts.items()}
         self.people: dict[str, Account] = {}  # by number: of persons who came with a `login_hint`
         self.customers = Customers(now)
         self.partner = Partner(self.customers.accounts)
         limited = {"api-429": exhausted(self.options.now)}
         self._front = Front(self.faults, self.options, {**REFUSALS, **limited})
         self._connect = Connect(self.credentials, self.options)
+        self.streams = Streams(self.faults, slow=lambda: self.options.slow)
+        self._sockets = Sockets(self.streams, self.credentials, self.options)
+        for updates in (*self.updates.values(), self.customers.updates):
+            updates.listen(self._sockets.hear)
         self._apis = {host: self._api(host) for host in Host}
         handlers: dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]] = {
             **{host.value: partial(self._handle, host) for host in Host},
@@ -172,13 +179,14 @@ class Alpaca:
             credentials=self.credentials,
             front=self._front,
             options=self.options,
+            sockets=self._sockets,
         )
 
     def _persons(self, own: Account, person: str) -> Account:
         """The account of somebody else than the usual person, on the same host as `own`."""
         number = own.number[:3] + person.upper()
         if number not in self.people:
-            self.people[number] = Account(number, self.options.now())
+            self.people[number] = Account(number, self.options.now(), own.book.updates)
         return self.people[number]
 
     async def _handle(self, host: Host, request: web.BaseRequest) -> web.StreamResponse:

@@ -1,6 +1,7 @@
 """The calls of the Broker API."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from proxy.simulator.alpaca import assets, events, funding, moments, samples, trading
 from proxy.simulator.alpaca.answers import Reply
@@ -97,7 +98,7 @@ def routes(customers: Customers, partner: Partner) -> Routes:
     sampled = [
         (method, Route(path, "", samples.handler(method, path))) for method, paths in _SAMPLED.items() for path in paths
     ]
-    made = [*_accounts(customers), *_trading(), *_reference(), *_events()]
+    made = [*_accounts(customers), *_trading(), *_reference(), *_events(customers)]
     return Routes([*made, *funding.rows(), *partner.rows(), *sampled])
 
 
@@ -168,21 +169,22 @@ def _reference() -> Iterator[tuple[str, Route]]:
         yield _get(path, answer)
 
 
-def _events() -> Iterator[tuple[str, Route]]:
+def _events(customers: Customers) -> Iterator[tuple[str, Route]]:
     stream, journal = events.stream, change("journal", "queued", "executed")
+    trades = partial(events.of_orders, lambda _: events.OfOrders(customers.updates))
     yield _get("/v1/events/accounts/status", stream(change("account", "APPROVED", "ACTIVE"), numbered=True))
     yield _get("/v1/events/journals/status", stream(journal, numbered=True))
     yield _get("/v1/events/nta", stream(change("activity", "queued", "executed"), numbered=True))
     # Only for older partners, says Alpaca, and a client still calls it.
-    yield _get("/v1/events/trades", stream(events.trade, numbered=True))
+    yield _get("/v1/events/trades", trades(numbered=True))
     yield _get("/v1/events/transfers/status", stream(change("transfer", "QUEUED", "COMPLETE"), numbered=True))
     yield _get("/v2/events/admin-actions", stream(change("action", "none", "liquidation")))
     yield _get("/v2/events/funding/status", stream(change("transfer", "QUEUED", "COMPLETE")))
     yield _get("/v2/events/ipos", stream(change("offering", "announced", "priced")))
     yield _get("/v2/events/journals/status", stream(journal))
     yield _get("/v2/events/system", stream(change("maintenance", "planned", "done")))
-    yield _get("/v2/events/trades", stream(events.trade))
-    yield _get("/v2beta1/events/trades", stream(events.trade))
+    yield _get("/v2/events/trades", trades())
+    yield _get("/v2beta1/events/trades", trades())
     yield _get("/v2beta1/events/activities", stream(events.activity))
 
 

@@ -101,6 +101,23 @@ class Credentials:
         good = host in (Host.BROKER, Host.STREAM) and pair is not None and self.broker.is_pair(pair)
         return Verdict(Standing.CURRENT) if good else _FOREIGN
 
+    def judge_frame(self, host: Host, key: str, secret: str, now: float) -> Verdict:
+        """What the credential in the first frame of a socket is worth; none at all if both halves are empty.
+
+        `oauth` and `access_token` stand in the place of a key's id before a Connect and a client-credentials token.
+        """
+        if not key and not secret:
+            return _NONE
+        if key not in ("oauth", "access_token"):
+            return self._by_keys(host, (key, secret))
+        found = self._by_token(host, secret, now)
+        minted = self.minted.standing(secret, now) is not Standing.FOREIGN
+        return found if minted is (key == "access_token") else _FOREIGN
+
+    def still_good(self, secret: str, now: float) -> bool:
+        """Whether a credential that was good is so still: keys have no end, tokens may."""
+        return Standing.STALE not in (self.minted.standing(secret, now), self.connect.standing(secret, now))
+
     def _by_keys(self, host: Host, pair: tuple[str, str]) -> Verdict:
         owners = [owner for owner, own in self.keys.items() if own.is_pair(pair)]
         good = host in owners or (host in _DATA and owners)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from proxy.simulator.alpaca import moments
 from proxy.simulator.alpaca.account import Account
 from proxy.simulator.alpaca.answers import missing, unprocessable
+from proxy.simulator.alpaca.updates import Updates
 
 Record = dict[str, object]
 
@@ -16,6 +17,7 @@ class Customers:
     """All customers, by the id of their account."""
 
     def __init__(self, now: float) -> None:
+        self.updates = Updates()  # of all their orders
         self.accounts: dict[str, Account] = {}
         self._profiles: dict[str, Record] = {}
         for name in ("Ada", "Grace"):
@@ -39,7 +41,7 @@ class Customers:
         """`POST /v1/accounts`. Refused with 422 without contact and identity."""
         if not all(isinstance(request.get(name), dict) for name in _SECTIONS[:2]):
             raise unprocessable("contact and identity are required")
-        account = Account(str(_FIRST_NUMBER + len(self.accounts)), now)
+        account = Account(str(_FIRST_NUMBER + len(self.accounts)), now, self.updates)
         self.accounts[account.id] = account
         self._profiles[account.id] = {
             "id": account.id,

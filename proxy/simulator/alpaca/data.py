@@ -37,7 +37,7 @@ def routes() -> Routes:
 
 def streamed() -> Routes:
     """The calls of the streams' host that are no WebSockets."""
-    return Routes([_get("/v1beta1/events/corporate-actions", events.stream(news.corporate_action_event))])
+    return Routes([_get("/v1beta1/events/corporate-actions", events.stream(news.corporate_action_event, named=True))])
 
 
 def _stocks() -> Iterator[tuple[str, Route]]:

@@ -31,7 +31,7 @@ _ORDER = {
 
 def catalogue() -> Faults:
     """All faults of Alpaca, none armed."""
-    return front.catalogue(token=_TOKEN, api=_API, order=_ORDER)
+    return front.catalogue(token=_TOKEN, api=_API, order=_ORDER, streaming=True)
 
 
 def exhausted(now: Callable[[], float]) -> Callable[[], Answer]:

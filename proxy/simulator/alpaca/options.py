@@ -10,9 +10,9 @@ class Options(options.Options):
     """Besides those of every broker, whose `expires_in` is here the life of a client-credentials token.
 
     - `requests_per_minute`: what the rate headers tell, and what is enforced if that is switched on;
-    - `hold_events`: event streams stay open after their events, as live; else they end.
+    - `hold_events`: event streams stay open after the events that there are, as live; else they end.
     """
 
     expires_in: int = 899
     requests_per_minute: int = 200
-    hold_events: bool = False
+    hold_events: bool = True

@@ -8,6 +8,7 @@ from proxy.simulator.alpaca import assets, moments
 from proxy.simulator.alpaca.answers import Refused, missing, unprocessable
 from proxy.simulator.alpaca.assets import Asset
 from proxy.simulator.alpaca.positions import Positions, amount, number
+from proxy.simulator.alpaca.updates import Updates
 
 Record = dict[str, object]
 Request = Mapping[str, object]
@@ -34,8 +35,10 @@ class _Terms:
 class OrderBook:
     """Every order of one account, oldest first. `placed` counts those accepted; a replacement is the same order."""
 
-    def __init__(self, positions: Positions) -> None:
+    def __init__(self, positions: Positions, updates: Updates | None = None, account_id: str = "") -> None:
         self._positions = positions
+        self._account_id = account_id
+        self.updates = updates or Updates()
         self._orders: dict[str, Record] = {}
         self.placed = 0
 
@@ -52,6 +55,7 @@ class OrderBook:
         self._orders[str(order["id"])] = order
         self.placed += 1
         answered = dict(order)
+        self._tell("new", order | {"status": "new"}, now)
         if order["type"] == "market" and order["symbol"]:
             self._fill(order, now)
         return answered
@@ -70,17 +74,19 @@ class OrderBook:
         new["replaces"] = old["id"]
         self._orders[str(new["id"])] = new
         old |= {"status": "replaced", "replaced_by": new["id"], "replaced_at": moments.written(now)}
+        self._tell("replaced", old, now)
+        self._tell("new", new, now)
         return new
 
     def cancel(self, order_id: str, now: float) -> None:
         """`DELETE /v2/orders/{order_id}`. Refused with 404, or with 422 if it is no longer open."""
-        _cancel(self._find_open(order_id), now)
+        self._cancel(self._find_open(order_id), now)
 
     def cancel_all(self, now: float) -> list[Record]:
         """`DELETE /v2/orders`: each open order with its status."""
         still_open = [order for order in self._orders.values() if order["status"] in _OPEN]
         for order in still_open:
-            _cancel(order, now)
+            self._cancel(order, now)
         return [{"id": order["id"], "status": 200} for order in still_open]
 
     def get(self, order_id: str) -> Record:
@@ -162,6 +168,15 @@ class OrderBook:
         self._positions.trade(asset, quantity if buys else -quantity, price)
         done: Record = {"status": "filled", "filled_qty": amount(quantity), "filled_avg_price": amount(price)}
         order |= done | {"filled_at": moments.written(now), "updated_at": moments.written(now)}
+        owned = amount(self._positions.owned(asset))
+        self._tell("fill", order, now, {"price": amount(price), "qty": amount(quantity), "position_qty": owned})
+
+    def _cancel(self, order: Record, now: float) -> None:
+        order |= {"status": "canceled", "canceled_at": moments.written(now), "updated_at": moments.written(now)}
+        self._tell("canceled", order, now)
+
+    def _tell(self, event: str, order: Record, now: float, more: Record | None = None) -> None:
+        self.updates.add(self._account_id, event, order, now, more)
 
 
 def _terms(request: Request, now: float) -> _Terms:
@@ -234,10 +249,6 @@ def _closing_legs(terms: _Terms, request: Request, now: float) -> list[Record] |
         _record(_terms(each, now), {**each, "order_class": kind}, str(uuid.uuid4()), now) | {"status": "held"}
         for each in asked
     ]
-
-
-def _cancel(order: Record, now: float) -> None:
-    order |= {"status": "canceled", "canceled_at": moments.written(now), "updated_at": moments.written(now)}
 
 
 def _record(terms: _Terms, request: Request, client_id: str, now: float) -> Record:

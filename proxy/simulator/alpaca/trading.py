@@ -65,7 +65,7 @@ def _accounts() -> Iterator[tuple[str, Route]]:
     yield "PATCH", Route(configurations, WRITE, lambda call: call.account.configure(call.document))
     yield "GET", Route("/v2/account/portfolio/history", READ, history)
     yield "GET", Route("/v2beta1/events/activities", READ, events.stream(events.activity))
-    yield "GET", Route("/v2/events/trades", READ, events.stream(events.trade))  # seen in the Go client only
+    yield "GET", Route("/v2/events/trades", READ, events.of_orders(_own_orders))  # seen in the Go client only
 
 
 def _markets() -> Iterator[tuple[str, Route]]:
@@ -244,3 +244,7 @@ def _exercise(call: Call) -> object:
     if call.account.positions.owned(contract) <= 0:
         raise unprocessable("no position to exercise")
     return Reply()
+
+
+def _own_orders(call: Call) -> events.OfOrders:
+    return events.OfOrders(call.account.book.updates, call.account.id)

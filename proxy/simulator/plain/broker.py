@@ -14,6 +14,7 @@ from proxy.simulator.options import Options
 from proxy.simulator.plain.api import Api, Received
 from proxy.simulator.plain.login import Login
 from proxy.simulator.plain.setup import Endpoint, Setup
+from proxy.simulator.streams import Streams
 from proxy.simulator.tokens import Rules, Standing, Tokens
 
 
@@ -35,6 +36,7 @@ class Plain:
         self.name = setup.name
         self.options = options or options_for(setup)
         self.faults = catalogue()
+        self.streams: Streams | None = None
         self._setup = setup
         self._ca_file = authority.ca_file
         self._tokens = Tokens(_rules(setup.endpoint))

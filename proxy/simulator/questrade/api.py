@@ -1,5 +1,6 @@
 """The API hosts: what every call passes before it is answered, in order."""
 
+import ssl
 from collections import Counter
 
 from aiohttp import web
@@ -19,7 +20,9 @@ from proxy.simulator.questrade.faults import API, ORDER, REFUSALS
 from proxy.simulator.questrade.grants import Grants
 from proxy.simulator.questrade.options import Options
 from proxy.simulator.questrade.orders import OrderBook
+from proxy.simulator.questrade.ports import Session, StreamPorts
 from proxy.simulator.questrade.rates import RateLimits
+from proxy.simulator.streams import Streams
 from proxy.simulator.tokens import Standing
 
 _UNLIMITED: dict[str, str] = {}
@@ -28,16 +31,29 @@ _UNLIMITED: dict[str, str] = {}
 class Api:
     """The handler of the API hosts. `home` is the number of the one where the API lives now."""
 
-    def __init__(self, grants: Grants, book: OrderBook, faults: Faults, options: Options) -> None:
+    def __init__(
+        self,
+        grants: Grants,
+        book: OrderBook,
+        faults: Faults,
+        options: Options,
+        *,
+        streams: Streams,
+        tls: ssl.SSLContext,
+    ) -> None:
         self._grants = grants
         self._book = book
         self._faults = faults
         self._options = options
         self._rates = RateLimits()
-        self._calls = Calls(book)
         self.home = 0
         self.seen: Counter[str] = Counter()  # by method and raw target without its query
         self.authorizations: Counter[str] = Counter()
+        self._called_at: dict[object, float] = {}  # whose session was last used when
+        session = Session(self._judged, self._alive, grants.owner)
+        self.ports = StreamPorts(streams, session, self.seen, home=lambda: self.home, tls=tls)
+        self._calls = Calls(book, self.ports.port_for)
+        book.told = self.ports.tell
 
     async def handle(self, host: int, request: web.BaseRequest) -> web.StreamResponse:
         """One request that reached the API host number `host`."""
@@ -57,6 +73,7 @@ class Api:
         if wrong is None and host != self.home:
             wrong = 1017
         answer = ERRORS[wrong] if wrong else await self._called(request, path, query)
+        await self.ports.ready()
         return await spoiled(request, answer, fault, slow=self._options.slow)
 
     def _authorization(self, header: str | None) -> int | None:
@@ -70,7 +87,21 @@ class Api:
             return 1015
         standing = self._grants.standing(token, self._options.now())
         self.authorizations[standing] += 1
-        return None if standing is Standing.CURRENT else 1017
+        if standing is not Standing.CURRENT:
+            return 1017
+        self._called_at[self._grants.owner(token)] = self._options.now()
+        return None
+
+    def _judged(self, token: str | None) -> Standing:
+        """What the first frame of a stream is worth; counted."""
+        standing = Standing.FOREIGN if token is None else self._grants.standing(token, self._options.now())
+        self.authorizations["none" if token is None else standing] += 1
+        return standing
+
+    def _alive(self, token: str) -> bool:
+        now = self._options.now()
+        used = self._called_at.get(self._grants.owner(token), now)
+        return self._grants.standing(token, now) is Standing.CURRENT and now - used < self._options.session
 
     async def _called(self, request: web.BaseRequest, path: str, query: str) -> Answer:
         try:

@@ -6,6 +6,7 @@ from functools import partial
 
 from proxy.simulator import Links
 from proxy.simulator.ca import Authority
+from proxy.simulator.flow import Flow
 from proxy.simulator.listener import HOST, Listener
 from proxy.simulator.questrade import account
 from proxy.simulator.questrade.api import Api
@@ -14,6 +15,7 @@ from proxy.simulator.questrade.grants import Grants, awkward_token, live_like_to
 from proxy.simulator.questrade.login import APP_HUB_PATH, AUTHORIZE_PATH, REVOKE_PATH, TOKEN_PATH, Login
 from proxy.simulator.questrade.options import Options
 from proxy.simulator.questrade.orders import OrderBook
+from proxy.simulator.streams import Streams
 from proxy.simulator.tokens import KINDS
 
 API_HOSTS = 2
@@ -32,7 +34,8 @@ class Questrade:
         self._grants = Grants(awkward_token if self.options.reserved_characters else live_like_token)
         self._book = OrderBook()
         self._login = Login(self._grants, self.faults, self.options)
-        self._api = Api(self._grants, self._book, self.faults, self.options)
+        self.streams = Streams(self.faults, slow=lambda: self.options.slow, flow=Flow(stale="close"))
+        self._api = Api(self._grants, self._book, self.faults, self.options, streams=self.streams, tls=authority.tls)
         self._login_listener = Listener(self._login.handle, tls=authority.tls)
         self._api_listeners = [
             Listener(partial(self._api.handle, number), tls=authority.tls) for number in range(API_HOSTS)
@@ -43,6 +46,7 @@ class Questrade:
     async def start(self, ports: Iterator[int]) -> None:
         """Open three listeners on the next three of `ports`. OSError if one is taken; then none is left open."""
         async with AsyncExitStack() as started:
+            started.push_async_callback(self._api.ports.stop)
             for listener in (self._login_listener, *self._api_listeners):
                 started.push_async_callback(listener.stop)
                 await listener.start(next(ports))

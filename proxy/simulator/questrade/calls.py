@@ -1,8 +1,7 @@
 """The 29 calls: which path is which, what scope and rate category it has, what it answers."""
 
 import json
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from urllib.parse import parse_qsl
@@ -10,10 +9,12 @@ from urllib.parse import parse_qsl
 from proxy.simulator.questrade import account, market, moments, orders
 from proxy.simulator.questrade.answers import Mistake, encoded
 from proxy.simulator.questrade.orders import OrderBook
+from proxy.simulator.questrade.ports import NOTIFICATIONS, QUOTES, PortFor, closed_port
 
 MAX_DAYS = 31
 MAX_LEGS = 4
-_MODES = ("RawSocket", "WebSocket")
+_WEB = "WebSocket"
+_MODES = ("RawSocket", _WEB)
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,11 @@ def shape(path: str) -> tuple[str, tuple[str, ...]]:
 
 
 class Calls:
-    """All calls of one simulated Questrade, over its one order book."""
+    """All calls of one simulated Questrade, over its one order book. `port_for` gives the ports of sockets."""
 
-    def __init__(self, book: OrderBook) -> None:
+    def __init__(self, book: OrderBook, port_for: PortFor = closed_port) -> None:
         self._book = book
+        self._port_for = port_for
         self._accounts = encoded(account.ACCOUNTS)
         self._positions = encoded(account.positions())
         self._balances = encoded(account.balances())
@@ -98,7 +100,7 @@ class Calls:
             "/v1/accounts/#/balances": row(owned(lambda _: self._balances)),
             "/v1/accounts/#/executions": row(owned(self._executions)),
             "/v1/accounts/#/activities": row(owned(_activities), None),
-            "/v1/notifications": row(_stream_port, None),
+            "/v1/notifications": row(lambda call: self._stream_port(call, NOTIFICATIONS), None),
         }
 
     def _market_routes(self) -> dict[str, dict[str, Route]]:
@@ -115,8 +117,8 @@ class Calls:
             "/v1/symbols/#/options": symbols(_symbol_options),
             "/v1/markets": data("GET", lambda call: encoded({"markets": market.markets(call.now)}), "read_acc"),
             "/v1/markets/quotes/#": data("GET", lambda call: _ready(self._quote, call.numbers[0])),
-            "/v1/markets/quotes": data("GET", _quotes_by_query),
-            "/v1/markets/quotes/options": data("POST", _quotes_options),
+            "/v1/markets/quotes": data("GET", self._quotes_by_query),
+            "/v1/markets/quotes/options": data("POST", self._quotes_options),
             "/v1/markets/quotes/strategies": data("POST", _quotes_strategies),
             "/v1/markets/candles/#": data("GET", _candles),
         }
@@ -159,6 +161,33 @@ class Calls:
             return answer(call)
 
         return checked
+
+    def _quotes_by_query(self, call: Call) -> bytes:
+        numbers = _ids(call.needed("ids"))
+        if call.arguments.get("stream") != "true":
+            return _quotes(numbers)
+        first = [market.quote(market.find(number, market.QUOTABLE)) for number in numbers]
+        return self._stream_port(call, QUOTES, numbers, first)
+
+    def _quotes_options(self, call: Call) -> bytes:
+        if call.document.get("stream") is not True:
+            return _quotes_options(call)
+        ids = call.document.get("optionIds") or []
+        if not isinstance(ids, list) or not all(type(number) is int for number in ids):
+            raise Mistake(1002)
+        market.options_by_id(ids)
+        return self._stream_port(call, QUOTES, ids)
+
+    def _stream_port(
+        self, call: Call, kind: str, ids: Sequence[int] = (), quotes: list[dict[str, object]] | None = None
+    ) -> bytes:
+        """The port of a stream. Nothing listens on those of raw sockets."""
+        mode = call.arguments.get("mode", str(_mode_of(call.body)))
+        if mode not in _MODES:
+            raise Mistake(1002)
+        asked = f"{call.path}?{call.query} {call.body.decode(errors='replace')}"
+        port = (self._port_for if mode == _WEB else closed_port)(kind, asked, ids)
+        return encoded({"streamPort": port} | ({} if quotes is None else {"quotes": quotes}))
 
     def _executions(self, call: Call) -> bytes:
         return encoded({"executions": self._book.executions(*moments.span(call.arguments, call.now))})
@@ -223,13 +252,6 @@ def _symbol_options(call: Call) -> bytes:
     return encoded({"optionChain": market.option_chain(market.find(int(call.numbers[0])))})
 
 
-def _quotes_by_query(call: Call) -> bytes:
-    if call.arguments.get("stream") == "true":
-        market_ids = _ids(call.needed("ids"))
-        return _stream_port(call, [market.quote(market.find(number, market.QUOTABLE)) for number in market_ids])
-    return _quotes(_ids(call.needed("ids")))
-
-
 def _candles(call: Call) -> bytes:
     start, end = moments.span({name: call.needed(name) for name in ("startTime", "endTime")}, call.now)
     symbol = market.find(int(call.numbers[0]))
@@ -237,8 +259,6 @@ def _candles(call: Call) -> bytes:
 
 
 def _quotes_options(call: Call) -> bytes:
-    if call.document.get("stream") is True:
-        return _stream_port(call)
     ids, filters = call.document.get("optionIds") or [], call.document.get("filters") or []
     if not isinstance(ids, list) or not isinstance(filters, list) or not all(type(number) is int for number in ids):
         raise Mistake(1002)
@@ -298,9 +318,10 @@ def _strategy_quote(variant: object) -> dict[str, object]:
     }
 
 
-def _stream_port(call: Call, quotes: list[dict[str, object]] | None = None) -> bytes:
-    """The port that a stream would use: the same for the same URL, another for another. Nothing listens there."""
-    if call.arguments.get("mode", _MODES[0]) not in _MODES:
-        raise Mistake(1002)
-    port = 20_000 + zlib.crc32(f"{call.path}?{call.query}".encode()) % 20_000
-    return encoded({"streamPort": port} | ({} if quotes is None else {"quotes": quotes}))
+def _mode_of(body: bytes) -> object:
+    """The mode that a JSON body names; without one it is a raw socket."""
+    try:
+        document = json.loads(body or b"{}")
+    except ValueError:
+        return None
+    return document.get("mode", _MODES[0]) if isinstance(document, dict) else None

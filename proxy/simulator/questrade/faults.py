@@ -4,6 +4,7 @@
 answer: the refresh token is spent, the order is kept.
 """
 
+from proxy.simulator import streams
 from proxy.simulator.faults import Fault, Faults
 from proxy.simulator.front import BROKEN
 from proxy.simulator.listener import HTML, TEXT, Answer
@@ -55,11 +56,12 @@ def catalogue() -> Faults:
         (_BOTH, {TOKEN, API}, "token endpoint and any API call"),
         (_ORDER, {ORDER}, "calls that place, change or cancel orders"),
     )
-    return Faults(
+    own = [
         Fault(name, frozenset(places), f"{where}: {what}")
         for texts, places, where in groups
         for name, what in texts.items()
-    )
+    ]
+    return Faults([*own, *streams.FAULTS])
 
 
 # Answers of faults that keep a request from being processed.

@@ -48,6 +48,7 @@ class Grants:
         self._newest: _Chain | None = None
         self._spent: set[str] = set()
         self._issued_access: set[str] = set()
+        self._owners: dict[str, int] = {}
         self.generation = 0  # pairs issued, a refresh token made by hand among them
         self.rotations = 0
         self.reused = 0
@@ -86,6 +87,10 @@ class Grants:
             return Standing.CURRENT
         return Standing.STALE if access in self._issued_access else Standing.FOREIGN
 
+    def owner(self, access: str) -> object:
+        """The authorization that an access token belongs to, now or at any time; None if it is nobody's."""
+        return self._owners.get(access)
+
     def expire(self) -> None:
         """Every access token is dead now; refresh tokens stay good."""
         self._by_access.clear()
@@ -107,5 +112,6 @@ class Grants:
         chain.refresh, chain.refresh_dies = self._new_token(), now + ROTATED_LIFE
         self._by_refresh[chain.refresh] = self._by_access[chain.access] = self._newest = chain
         self._issued_access.add(chain.access)
+        self._owners[chain.access] = id(chain)
         self.generation += 1
         return Pair(chain.access, chain.refresh)

@@ -23,6 +23,7 @@ class Shape(StrEnum):
 class Options(options.Options):
     """A personal app, as most people have, is `scopes={"read_acc", "read_md"}`.
 
+    `session`: seconds without a call after which streams end; an open socket keeps nothing alive.
     `client_id` is that of the one registered application; Questrade's need no secret. `reserved_characters` makes
     tokens with `+` and `/`, which must be percent-encoded; live ones have none.
     """
@@ -31,3 +32,4 @@ class Options(options.Options):
     shape: Shape = Shape.SLASH
     scopes: frozenset[str] = SCOPES
     reserved_characters: bool = False
+    session: float = 1800.0

@@ -1,6 +1,6 @@
 """Orders that are really kept: placed, listed, replaced, cancelled, counted. Market orders are filled at once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from proxy.simulator.questrade import account, market, moments
@@ -84,6 +84,9 @@ class OrderBook:
     def __init__(self) -> None:
         self._orders: dict[int, _Order] = {}
         self._executions: list[tuple[float, Record]] = []
+        self._untold = 0  # executions that nobody has heard of
+        # Who hears of orders that have changed, and of executions.
+        self.told: Callable[[Sequence[Record], Sequence[Record]], None] = lambda _orders, _executions: None
         self.placed = 0  # orders accepted; a replacement is the same order, a cancelled one was placed too
 
     @property
@@ -94,7 +97,7 @@ class OrderBook:
     def place(self, request: Request, now: float) -> Record:
         """`POST …/orders`: keep a new order. Answers its id and record."""
         order = self._keep(_terms(request), request, now)
-        return _answer([order.record])
+        return self._done([order])
 
     def replace(self, order_id: int, request: Request, now: float) -> Record:
         """`POST …/orders/:id`: a new order of the same chain takes the place of an open one."""
@@ -104,12 +107,13 @@ class OrderBook:
         new = self._keep(terms, request, now, chain=old.record["chainId"])
         self.placed -= 1
         _close(old, "Replaced", now)
-        return _answer([new.record])
+        return self._done([new], also=[old])
 
     def cancel(self, order_id: int, now: float) -> Record:
         """`DELETE …/orders/:id`."""
         order = self._find_open(order_id)
         _close(order, "Canceled", now)
+        self._done([order])
         return {"orderId": order_id}
 
     def bracket(self, request: Request, now: float) -> Record:
@@ -122,14 +126,14 @@ class OrderBook:
         group = kept[0].record["id"]
         for order, part in zip(kept, components, strict=True):
             order.record |= {"orderGroupId": group, "orderClass": part["orderClass"], "mainChainId": group}
-        return _answer([order.record for order in kept])
+        return self._done(kept)
 
     def strategy(self, request: Request, now: float) -> Record:
         """`POST …/orders/strategy`: one order with several legs."""
         terms, legs = _strategy_terms(request)
         order = self._keep(terms, request, now)
         order.record |= {"strategyType": request["strategy"], "legs": legs}
-        return _answer([order.record])
+        return self._done([order])
 
     def get(self, order_id: int) -> Record:
         """Mistake 1020 if there is none."""
@@ -149,6 +153,13 @@ class OrderBook:
 
     def executions(self, start: float, end: float) -> list[Record]:
         return [record for moment, record in self._executions if start <= moment <= end]
+
+    def _done(self, orders: Sequence[_Order], also: Sequence[_Order] = ()) -> Record:
+        """The answer about these orders; whoever listens hears of them, and of `also`."""
+        new = [record for _, record in self._executions[self._untold :]]
+        self._untold = len(self._executions)
+        self.told([order.record for order in (*also, *orders)], new)
+        return _answer([order.record for order in orders])
 
     def _find(self, order_id: int) -> _Order:
         order = self._orders.get(order_id)

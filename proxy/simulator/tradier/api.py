@@ -42,6 +42,13 @@ class Api:
         if not scheme:
             self.authorizations["none"] += 1
             return answers.INVALID_TOKEN  # what no token gets is not known
+        standing = self.standing(scheme, token)
+        if standing is Standing.CURRENT:
+            return None
+        return answers.EXPIRED_TOKEN if standing is Standing.STALE else answers.INVALID_TOKEN
+
+    def standing(self, scheme: str, token: str) -> Standing:
+        """What a credential is worth; counted."""
         if scheme.lower() != "bearer":
             standing = Standing.FOREIGN
         elif same(token, self.personal_token):
@@ -49,9 +56,7 @@ class Api:
         else:
             standing = self._tokens.standing(token, self._options.now())
         self.authorizations[standing] += 1
-        if standing is Standing.CURRENT:
-            return None
-        return answers.EXPIRED_TOKEN if standing is Standing.STALE else answers.INVALID_TOKEN
+        return standing
 
     async def _answer(
         self, request: web.BaseRequest, path: str, query: str, token: str, wrong: Answer | None

@@ -1,4 +1,4 @@
-"""The whole simulated Tradier: the REST host and the host of the login page, each on a port of its own."""
+"""The whole simulated Tradier: REST, HTTP streams, sockets and the login page, each host on a port of its own."""
 
 import secrets
 import string
@@ -11,6 +11,7 @@ from proxy.simulator import Links, NotSupported
 from proxy.simulator.ca import Authority
 from proxy.simulator.front import Front, Refusal
 from proxy.simulator.listener import HOST, Listener
+from proxy.simulator.streams import Streams
 from proxy.simulator.tokens import Rules, Tokens
 from proxy.simulator.tradier import account
 from proxy.simulator.tradier.api import Api
@@ -20,10 +21,10 @@ from proxy.simulator.tradier.login import AUTHORIZE_PATH, PAGE_PATH, PATHS, REFR
 from proxy.simulator.tradier.options import Options
 from proxy.simulator.tradier.orders import OrderBook
 from proxy.simulator.tradier.rates import RateLimits
+from proxy.simulator.tradier.streaming import Streaming, order_event
 
 CODE, PERSONAL = "code", "personal"  # the logins of the definition
 _LETTERS = string.ascii_letters + string.digits
-_STREAM = "/v1/markets/events"
 
 
 def live_like_token() -> str:
@@ -39,6 +40,7 @@ class Tradier:
     def __init__(self, authority: Authority, options: Options | None = None) -> None:
         self.options = options or Options()
         self.faults = catalogue()
+        self.streams = Streams(self.faults, slow=lambda: self.options.slow)
         self.book = OrderBook()
         # Refresh tokens do not expire (documented). That the old access token goes on is a choice: it is not known.
         self._tokens = Tokens(Rules(rotates=self.options.rotates, kills_old=False), live_like_token)
@@ -49,20 +51,26 @@ class Tradier:
         self._login = Login(self._tokens, self._front, self.options)
         self._api = Api(self._tokens, self.calls, self._front, rates, self.options)
         self._api.personal_token = self._personal_token
+        self.streaming = Streaming(
+            self.streams, self.calls.sessions, self._front, self._api.standing, now=self.options.now
+        )
+        self.book.told = lambda order: self.streaming.tell(order_event(order))
         self._rest = Listener(self._handle, tls=authority.tls)
+        self._stream = Listener(self.streaming.http, tls=authority.tls)
+        self._ws = Listener(self.streaming.socket, tls=authority.tls)
         self._auth = Listener(self._login.page, tls=authority.tls)
         self._ca_file = authority.ca_file
         self._running = AsyncExitStack()
 
     async def start(self, ports: Iterator[int]) -> None:
-        """Open two listeners on the next two of `ports`. OSError if one is taken; then none is left open."""
+        """Open four listeners on the next four of `ports`. OSError if one is taken; then none is left open."""
         async with AsyncExitStack() as started:
-            for listener in (self._rest, self._auth):
+            for listener in (self._rest, self._auth, self._stream, self._ws):
                 started.push_async_callback(listener.stop)
                 await listener.start(next(ports))
             self._running = started.pop_all()
         self._login.page_host = self._auth.url
-        self.calls.stream_url = self._rest.url + _STREAM
+        self.calls.stream_url = self._stream.url
 
     async def stop(self) -> None:
         await self._running.aclose()
@@ -75,7 +83,7 @@ class Tradier:
             "refresh_url": rest + REFRESH_PATH,
             "authorize_url": rest + AUTHORIZE_PATH,
             "login_page": self._auth.url + PAGE_PATH,
-            "api_servers": {"rest": rest},
+            "api_servers": {"rest": rest, "stream": self._stream.url, "ws": self._ws.url},
             "api_hosts": [f"{HOST}:*"],
             "ca_file": str(self._ca_file),
             # A simulated token may live one second and be renewed as often as it takes.
@@ -89,7 +97,7 @@ class Tradier:
             token_url=rest + TOKEN_PATH,
             refresh_token=None,
             accounts=(account.NUMBER,),
-            api_servers=(rest + "/",),
+            api_servers=(rest + "/", self._stream.url + "/", self._ws.url + "/"),
             environment=environment,
             logins={CODE: application, PERSONAL: {"secret": self._personal_token}},
         )
@@ -103,8 +111,8 @@ class Tradier:
         return self._front.state(
             self._tokens,
             api_server=self._rest.url + "/",
-            calls=self._api.seen,
-            authorizations=self._api.authorizations,
+            calls=self._api.seen + self.streaming.seen,
+            authorizations=self._api.authorizations + self.streaming.authorizations,
             orders=self.book.placed,
         )
 

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import re
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +11,7 @@ from proxy.simulator.tradier import account, market, moments, options_market
 from proxy.simulator.tradier.answers import Mistake, several
 from proxy.simulator.tradier.options import Options
 from proxy.simulator.tradier.orders import OrderBook
+from proxy.simulator.tradier.sessions import ACCOUNTS, MARKETS, Sessions
 from proxy.simulator.tradier.watchlists import Watchlists
 
 Record = dict[str, object]
@@ -81,13 +81,14 @@ class _Row:
 
 
 class Calls:
-    """All calls of one simulated Tradier. `stream_url` is where session answers lead."""
+    """All calls of one simulated Tradier. `stream_url` is the host where session answers lead, without a slash."""
 
     def __init__(self, book: OrderBook, options: Options) -> None:
         self._book = book
         self._options = options
         self._watchlists = Watchlists()
         self._rows: dict[str, _Row] = {}
+        self.sessions = Sessions(options.now)
         self.stream_url = ""
         self._account_calls()
         self._order_calls()
@@ -181,12 +182,14 @@ class Calls:
         write("DELETE", f"{one}/symbols/{{symbol}}", lambda call: lists.remove(call.parts[0], unquote(call.parts[1])))
 
     def _session_calls(self) -> None:
-        def session(_: Call) -> Record:
-            # Good for five minutes to connect; nothing listens there.
-            return {"stream": {"url": self.stream_url, "sessionid": str(uuid.uuid4())}}
+        def session(kind: str) -> Callable[[Call], Record]:
+            # Where the stream of an account is, that answer says; in what form is not known.
+            return lambda _: {
+                "stream": {"url": f"{self.stream_url}/v1/{kind}/events", "sessionid": self.sessions.create(kind)}
+            }
 
-        self._add("POST", "/v1/markets/events/session", Route("stream", "market", session))
-        self._add("POST", "/v1/accounts/events/session", Route("stream", "standard", session))
+        self._add("POST", "/v1/markets/events/session", Route("stream", "market", session(MARKETS)))
+        self._add("POST", "/v1/accounts/events/session", Route("stream", "standard", session(ACCOUNTS)))
 
     def _orders(self, call: Call) -> Record:
         return self._book.listed(*call.page, tags=call.flag("includeTags"))

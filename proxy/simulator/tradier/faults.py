@@ -54,4 +54,4 @@ REFUSALS = {
 
 def catalogue() -> Faults:
     """All faults of Tradier, none armed."""
-    return front.catalogue(token=_TOKEN, api=_API, order=_ORDER)
+    return front.catalogue(streaming=True, token=_TOKEN, api=_API, order=_ORDER)

@@ -1,6 +1,7 @@
 """The order book. Market orders fill at once, others stay open until they are cancelled."""
 
 import uuid
+from collections.abc import Callable
 
 from proxy.simulator.tradier import account, moments, terms
 from proxy.simulator.tradier.answers import Mistake, several
@@ -21,6 +22,8 @@ class OrderBook:
         self._partner = str(uuid.uuid4())
         self._next = _FIRST
         self.placed = 0  # orders kept; a changed or cancelled one was placed too
+        # Who hears of orders that have changed.
+        self.told: Callable[[Record], None] = lambda _order: None
 
     def place(self, fields: Fields, now: float) -> Record:
         """`POST …/orders`. With `preview=true` nothing is kept."""
@@ -34,6 +37,7 @@ class OrderBook:
         if asked.tag:
             self._tags[number] = asked.tag
         if asked.order_type == "market":
+            self.told(self._orders[number])
             _fill(self._orders[number], asked, now)
         return self._done(number)
 
@@ -64,6 +68,7 @@ class OrderBook:
         return several("orders", "order", shown[(page - 1) * limit : page * limit])
 
     def _done(self, number: int) -> Record:
+        self.told(self._orders[number])
         return {"order": {"id": number, "status": "ok", "partner_id": self._partner}}
 
     def _shown(self, number: int, order: Record, *, tags: bool) -> Record:

@@ -179,6 +179,7 @@ async def test_many_clients_at_once_all_get_their_order(client: Client) -> None:
 
 async def test_every_call_is_answered(client: Client) -> None:
     """Of all five hosts, with ids that are there and with ones that are not: never a 500, never an unknown path."""
+    client.options.hold_events = False
     unknown, broken = [], []
     names = {"account_id": client.customer, "symbol": "AAPL", "loc": "us", "market_type": "stocks", "market": "XNYS"}
     for host in (PAPER, LIVE, DATA, BROKER, STREAM):

@@ -117,3 +117,26 @@ def test_minted_tokens_have_three_parts() -> None:
 
     assert 3 == len(token.split("."))
     assert token.startswith("ey")
+
+
+async def test_a_first_frame_is_worth_what_a_header_is(client: Client) -> None:
+    """Each kind of token under its own name, keys by their id, nothing as nothing."""
+    own, now = client.alpaca.credentials, client.clock.time
+    connect, machine, pair = await client.connect(), await client.mint(), own.keys[PAPER]
+    rows = [
+        (STREAM, "oauth", connect, "current"),
+        (STREAM, "access_token", machine, "current"),
+        (STREAM, "access_token", connect, "foreign"),
+        (STREAM, "oauth", machine, "foreign"),
+        (STREAM, pair.id, pair.secret, "current"),
+        (PAPER, pair.id, pair.secret, "current"),
+        (LIVE, pair.id, pair.secret, "foreign"),
+        (STREAM, pair.id, "", "foreign"),
+        (STREAM, "", "", "none"),
+    ]
+    assert [kind for *_, kind in rows] == [
+        own.judge_frame(host, key, secret, now).kind for host, key, secret, _ in rows
+    ]
+    assert (True, True, True) == tuple(own.still_good(secret, now) for secret in (connect, machine, pair.secret))
+    own.minted.expire()
+    assert (True, False) == (own.still_good(connect, now), own.still_good(machine, now))

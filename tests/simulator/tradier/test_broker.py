@@ -40,7 +40,9 @@ async def test_the_links_say_what_each_login_needs(stranger: App) -> None:
     assert {"code", "personal"} == links.logins.keys()
     assert {"client_id", "client_secret"} == links.logins["code"].keys()
     assert ("VA000001",) == links.accounts
-    assert {"rest": stranger.rest} == links.environment["api_servers"]
+    rest, stream, sockets = (url.removesuffix("/") for url in links.api_servers)
+    assert {"rest": stranger.rest, "stream": stream, "ws": sockets} == links.environment["api_servers"]
+    assert (stranger.rest, 3) == (rest, len({rest, stream, sockets}))
     assert {
         "token_url", "refresh_url", "authorize_url", "login_page", "api_servers", "api_hosts", "ca_file", "min_life",
         "renew_cooldown", "max_rotations_per_day", "rate_limits",

@@ -120,5 +120,7 @@ async def test_session_answers_lead_to_this_simulator(app: App) -> None:
     """The form of the documentation; every session has an id of its own."""
     found = [(await app.call("POST", f"/v1/{kind}/events/session", {})).document for kind in ("markets", "accounts")]
 
-    assert {f"{app.rest}/v1/markets/events"} == {each["stream"]["url"] for each in found}
+    host = app.tradier.links().api_servers[1].removesuffix("/")
+    urls = [f"{host}/v1/markets/events", f"{host}/v1/accounts/events"]
+    assert urls == [each["stream"]["url"] for each in found]
     assert 2 == len({each["stream"]["sessionid"] for each in found})
