@@ -22,6 +22,12 @@ The life of one request:
 6. `audit/` gets one record, whatever the outcome. Of a call that changes something there are two (`audit/calls.py`):
    its intent is durable before the first byte leaves, its outcome before the first byte of the answer does.
 
+The life of one socket: `gateway.py` asks the same questions and hands it to `streams/entrance.py`; whoever has no key
+in its head says who it is in its first frame (`streams/dialects.py`). `relay/dialling.py` opens the broker's socket,
+`streams/relayed.py` carries frames both ways. Alpaca's market data (`streams/alpaca/`) and Questrade's ports
+(`streams/questrade/`) share one socket at the broker among all clients. `streams/register.py` ends what may not go on,
+HTTP streams too. What an answer says of where a stream goes on, `streams/handover.py` makes ours.
+
 The life of one renewal, in `tokens/`: `renewal.py` gets the right to spend, which is a turn (`lanes.py`) and, where
 several servers share the store, a lease (`lease.py`); `stored.py` holds the stored row against the one in hand.
 `redemption.py` then goes step by step: `journal.py` takes the intent, `rotation.py` posts, the raw answer is durable
@@ -38,8 +44,8 @@ The life of one login: `authorizations.py` begins it and takes what comes of it;
 with state and PKCE, and judges the answer that `console/callback.py` or a person brings; `tokens/oauth.py` exchanges
 the code, through the same journal as a refresh. `brokers/` says what differs between brokers, as data.
 
-`custody.py` opens journal and store, `app.py` puts the rooms together, `cli/` talks to `admin.py`, `console/` shows how
-it stands, and `simulator/` are brokers to practise against.
+`custody.py` opens journal and store, `doors.py` the listeners, `app.py` puts the rooms together, `cli/` talks to
+`admin.py`, `console/` shows how it stands, and `simulator/` are brokers to practise against.
 """
 
 __version__ = "0.1.0"

@@ -6,41 +6,38 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from aiohttp import web
-
 from proxy import __version__, logs
 from proxy.admin import AdminSocket
-from proxy.assembly import endpoint_of, entry_of, mount_of, policy_of
+from proxy.admission import Mount, Policy
+from proxy.assembly import endpoint_of, mount_of, needs_restart, open_ports, policy_of, speak
 from proxy.audit.acts import Acts
 from proxy.audit.calls import Calls
-from proxy.certificates import Certificates
 from proxy.clientkeys import ClientKeys
 from proxy.clock import Clock, SystemClock
-from proxy.config import Address, Config, ConfigInvalid, Tcp
+from proxy.config import ConfigInvalid
 from proxy.console.server import Console
 from proxy.custody import Custody, socket_path
-from proxy.gate.browser import Hosts
+from proxy.doors import Doors
 from proxy.gate.clients import Keyring
-from proxy.gateway import Door, Gateway, Mount, Policy
+from proxy.gateway import Gateway
 from proxy.halting import concerns
 from proxy.halts import Halts
 from proxy.keepers import Keepers
-from proxy.listener import OPEN, Listener, open_listener
+from proxy.listener import Listener
 from proxy.metrics import Metrics
 from proxy.operations import NotPossible, Operations
 from proxy.parser import check_parser
 from proxy.rates import rates_of
+from proxy.relay.dialling import Dialler
 from proxy.relay.upstream import SessionUpstream
 from proxy.settings import Settings
 from proxy.store import StoreError
 from proxy.tokens.grant import State
 from proxy.tokens.oauth import TokenEndpoint
 from proxy.tokens.skew import Skew
-from proxy.vestibule import Crowd
 from proxy.watch import Watcher
 
 WARM_UP = 5.0  # seconds that a start may wait for grants that have been idle for days
-NEEDS_RESTART = ("listen", "console", "store", "key", "log", "unix_socket")
 
 log = logs.get("app")
 
@@ -78,17 +75,15 @@ class App:
         )
         self.keys = ClientKeys(custody.vault, self.clock)
         self.halts = Halts(custody.vault, self.clock)
-        self.listeners: list[Listener] = []
         self.stopping = False
         self.last_problems: list[str] = []
         self.calls, self.acts = Calls(custody.trail), Acts(custody.trail)
         self.gateway = Gateway(Policy({}, Keyring({}, {}), 0, 0, self.halts), self.metrics, self.clock, self.calls)
+        self.doors = Doors(self.clock, self.gateway.handle, self.metrics.handshake_failed)
         self._reread = reread
-        self.certificates: Certificates | None = None  # of our own listeners
-        self._entry = OPEN
-        self._doors: dict[Listener, Door] = {}
-        self._crowd = Crowd(settings.config.limits.connections)
-        self._upstream = SessionUpstream()
+        self._upstream, self._dialler = SessionUpstream(), Dialler()
+        self._ports = open_ports(self.gateway, self.doors.open_port)
+        self._hubs = speak(self.gateway, self.clock, lambda: self.settings, lambda: self.doors.url)
         self._console_token = console_token or secrets.token_urlsafe(24)
         self._console_reusable = console_reusable
         self._consoles: list[Console] = []
@@ -112,12 +107,7 @@ class App:
             await self.start_keepers()
             self.gateway.policy = self._policy(self.settings)
             await asyncio.gather(*(keeper.warm(WARM_UP) for keeper in self.keepers.values()))
-            await self._prepare_doors(config)
-            for address in config.listen:
-                self.listeners.append(await self._open(address, None))
-            for name, mount in config.mounts.items():
-                if mount.port is not None:
-                    self.listeners.append(await self._open_root(config, name))
+            await self.doors.open(config)
             for address in config.console:
                 console = Console(
                     address,
@@ -127,7 +117,7 @@ class App:
                     grace=config.shutdown.grace,
                     allowed_hosts=config.allowed_hosts,
                     # On this machine alone it is looked at by programs that trust no certificate of ours.
-                    certificates=None if address.loopback else self.certificates,
+                    certificates=None if address.loopback else self.doors.certificates,
                 )
                 await console.start()
                 self._consoles.append(console)
@@ -136,8 +126,9 @@ class App:
             await self.stop()
             raise
         work = [self._watcher.run(), self.keepers.run(), self.keys.last_use.run()]
-        if self.certificates is not None:
-            work.append(self.certificates.run(self._rename_doors))
+        work += [self.gateway.streams.run(), self._hubs.run(), self._ports.run()]
+        if self.doors.certificates is not None:
+            work.append(self.doors.certificates.run(self.doors.rename))
         self._tasks = [self._launch(each) for each in work]
 
     async def start_keepers(self) -> None:
@@ -167,66 +158,22 @@ class App:
         self.gateway.draining = True
         await self._admin.stop()
         await self.operations.close()
-        await asyncio.gather(*(listener.stop_accepting() for listener in self.listeners))
+        await self.doors.stop_accepting()
+        await self.gateway.streams.end_all()
+        await self._ports.ports.close()
         # Calls inside may still need a token, so keepers close beside them, not before.
         await asyncio.gather(self.gateway.drained(shutdown.grace), self.keepers.close())
         await self.keys.last_use.finish()
-        await asyncio.gather(*(listener.close() for listener in self.listeners))
+        await self.doors.close()
         await asyncio.gather(*(console.stop() for console in self._consoles))
         await self._upstream.close()
-        self.listeners, self._consoles = [], []
+        await self._dialler.close()
+        self._consoles = []
         recording, self._recording = self._recording, None
         if recording is not None:
             recording.cancel()
             await asyncio.wait([recording])
             self.acts.stopped()  # on the disk when the custody is closed
-
-    # -- doors --------------------------------------------------------------------------------------------------------
-
-    async def _prepare_doors(self, config: Config) -> None:
-        """What connections have to show. `ConfigInvalid` for a file, a user or a group that is no good."""
-        if config.tls.on:
-            self.certificates = await Certificates.opened(config, self.clock)
-        self._entry = await entry_of(config, self.certificates, self.metrics.handshake_failed)
-
-    def _rename_doors(self) -> None:
-        """Answer to the names that are ours now."""
-        for listener in self.listeners:
-            self._doors[listener].hosts = self._hosts(listener, self.settings.config)
-
-    async def _open(self, address: Address, mount: str | None) -> Listener:
-        return await open_listener(
-            address,
-            self._enter,
-            grace=1.0,
-            greet=lambda new: self._greet(new, mount),
-            crowd=self._crowd,
-            entry=self._entry,
-        )
-
-    async def _open_root(self, config: Config, mount: str) -> Listener:
-        """Serve a mount at the root of its own port, on the address of the first listener."""
-        first, port = config.listen[0], config.mounts[mount].port
-        host = first.host if isinstance(first, Tcp) else "127.0.0.1"
-        return await self._open(Tcp(host, port or 0), mount)
-
-    def _greet(self, listener: Listener, mount: str | None) -> None:
-        self._doors[listener] = Door(self._hosts(listener, self.settings.config), mount)
-
-    def _hosts(self, listener: Listener, config: Config) -> Hosts | None:
-        return Hosts([*listener.names, *config.allowed_hosts]) if isinstance(listener.bound, Tcp) else None
-
-    async def _enter(self, listener: Listener, request: web.BaseRequest) -> web.StreamResponse:
-        return await self.gateway.handle(self._doors[listener], request)
-
-    def doors(self) -> list[tuple[Listener, str | None]]:
-        """Every listener, with the mount that it serves at its root, if it is one of those."""
-        return [(listener, self._doors[listener].mount) for listener in self.listeners]
-
-    @property
-    def url(self) -> str:
-        """Where clients call."""
-        return next((listener.url for listener, mount in self.doors() if mount is None), "")
 
     @property
     def console_url(self) -> str | None:
@@ -254,6 +201,11 @@ class App:
             grants=self.keepers,
         )
         self.gateway.pacing.define(rates_of(settings))
+        self.gateway.streams.per_client = settings.config.limits.sockets_per_client
+        self._ports.ports.define(
+            {name: mount.stream_ports for name, mount in settings.config.mounts.items()},
+            free=all(address.loopback for address in settings.config.listen),
+        )
         return policy_of(settings, mounts, self.keys, self.halts)
 
     def mount(self, name: str) -> Mount:
@@ -261,7 +213,14 @@ class App:
         return self._mount(self.settings, name)
 
     def _mount(self, settings: Settings, name: str) -> Mount:
-        return mount_of(settings, name, keepers=self.keepers, upstream=self._upstream, keeper_of=self.keepers.of)
+        return mount_of(
+            settings,
+            name,
+            keepers=self.keepers,
+            upstream=self._upstream,
+            keeper_of=self.keepers.of,
+            dialler=self._dialler,
+        )
 
     # -- change -------------------------------------------------------------------------------------------------------
 
@@ -301,42 +260,33 @@ class App:
         settings = await asyncio.to_thread(self._reread)
         self._check_change(settings)
         # What may fail comes first, and is undone if it does.
-        in_force = await self.certificates.read(settings.config) if self.certificates is not None else None
+        certificates = self.doors.certificates
+        in_force = await certificates.read(settings.config) if certificates is not None else None
         keepers = await self.keepers.new(settings)
         try:
-            roots = await self._new_roots(settings.config)
+            roots = await self._new_roots(settings)
         except BaseException:
             await asyncio.gather(*(keeper.close() for keeper in keepers.values()))
             raise
         # From here to the new policy nothing is awaited: no call sees half of it.
-        old, self.settings, self._watcher.file_changed = self.settings.config, settings, False
+        self.settings, self._watcher.file_changed = settings, False
         self.custody.trail.keep_days = settings.config.audit.keep_days
         dropped = self.keepers.take_over(settings, keepers)
         self.gateway.policy = self._policy(settings)
-        gone = [
-            listener for listener, mount in self.doors() if mount and _port(old, mount) != _port(settings.config, mount)
-        ]
-        self.listeners = [listener for listener in self.listeners if listener not in gone] + roots
-        self._crowd.limit = settings.config.limits.connections
-        if self.certificates is not None and in_force is not None:
-            self.certificates.take(settings.config.tls, in_force)
-        self._rename_doors()
+        gone = self.doors.take_over(settings.config, roots, in_force)
         for keeper in dropped:
             self.metrics.gone(keeper.name)
         for console in self._consoles:
             console.allow_hosts(settings.config.allowed_hosts)
         # Nobody asked for the calls inside to end: one of them may be an order.
         grace = settings.config.shutdown.grace
-        await asyncio.gather(*(listener.close(grace=grace) for listener in gone), self.keepers.drop(dropped))
-        for listener in gone:
-            del self._doors[listener]
+        await asyncio.gather(self.doors.retire(gone, grace=grace), self.keepers.drop(dropped))
+        await self._ports.ports.tidy()
 
     def _check_change(self, settings: Settings) -> None:
         """Raise `NotPossible` for what a running server cannot take over."""
         old, new = self.settings.config, settings.config
-        fixed = [key for key in NEEDS_RESTART if getattr(old, key) != getattr(new, key)]
-        fixed += ["tls (on or off)"] if old.tls.on != new.tls.on else []
-        if fixed:
+        if fixed := needs_restart(old, new):
             raise NotPossible(f"{', '.join(fixed)} can't change in a running server; nothing was loaded. Restart it")
         for name, grant in settings.grants.items():
             known = self.keepers.get(name)
@@ -352,27 +302,23 @@ class App:
                     "Give the mount another grant, and log in for that one"
                 )
 
-    async def _new_roots(self, config: Config) -> list[Listener]:
-        """Listeners for the roots that are new or have moved. `NotPossible` if one can't be opened; then none is."""
-        opened: list[Listener] = []
+    async def _new_roots(self, settings: Settings) -> list[Listener]:
         try:
-            for name, mount in config.mounts.items():
-                if mount.port is not None and mount.port != _port(self.settings.config, name):
-                    opened.append(await self._open_root(config, name))
+            return await self.doors.new_roots(settings.config)
         except OSError as error:
-            await asyncio.gather(*(listener.close() for listener in opened))
             raise NotPossible(f"{error.strerror or error}; nothing was loaded") from None
-        return opened
 
     def rendered_metrics(self) -> bytes:
         """The metrics as text, with the ages of the tokens as they are now."""
         self.metrics.journal_slots(lambda: self.custody.journal.slots_in_use)
         self.metrics.store_up(not self.store_fault)
-        self.metrics.certificate(self.certificates.ends if self.certificates is not None else None)
+        certificates = self.doors.certificates
+        self.metrics.certificate(certificates.ends if certificates is not None else None)
         self.metrics.client_keys(self.keys.next_ends())
         trail = self.custody.trail.standing
         self.metrics.audit(trail.written, trail.lost, waiting=trail.waiting, failing=bool(trail.fault))
         self.metrics.budgets(self.gateway.pacing.left())
+        self.gateway.streams.measure()
         self.metrics.halted({name: concerns(self.halts, name) for name in self.settings.config.mounts})
         for standing in (keeper.standing() for keeper in self.keepers.values()):
             members = {state.value: count for state, count in self.keepers.members(standing.grant).items()}
@@ -394,7 +340,3 @@ def _ended(task: "asyncio.Task[None]") -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None:
         log.error("a task of the server ended by a fault of ours", error=type(error).__name__)
-
-
-def _port(config: Config, mount: str) -> int | None:
-    return config.mounts[mount].port if mount in config.mounts else None

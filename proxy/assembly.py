@@ -1,25 +1,34 @@
 """What a configuration makes of the rooms: mounts, the policy of the gateway, token endpoints. No state of its own."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from proxy import __version__
-from proxy.certificates import Certificates
+from proxy.admission import Mount, Policy
 from proxy.clientkeys import ClientKeys
-from proxy.config import Config
+from proxy.clock import Clock
+from proxy.config import Config, Tcp
 from proxy.gate.clients import Client, Keyring
-from proxy.gateway import Mount, Policy
+from proxy.gateway import Gateway
 from proxy.guarding import book_of
 from proxy.halts import Halts
-from proxy.listener import Entry
+from proxy.relay.dialling import Dialler
+from proxy.relay.frames import SocketLimits
 from proxy.relay.http import Relay
 from proxy.relay.upstream import Place, Upstream
 from proxy.settings import GrantSettings, Settings
+from proxy.streams.alpaca.hubs import ALPACA_DATA, Hubs
+from proxy.streams.dialects import ALPACA_TRADING, LATE, PLAIN, TRADIER
+from proxy.streams.handover import Sessions, StreamUrls
+from proxy.streams.questrade.door import PortDoor
+from proxy.streams.questrade.ports import OpenDoorway, StreamPorts
+from proxy.streams.questrade.streams import QuestradeStreams
+from proxy.streams.relayed import Relayed
 from proxy.tokens.keeper import Keeper
 from proxy.tokens.oauth import TokenEndpoint
 from proxy.tokens.skew import Skew
-from proxy.vestibule import Peers, group_number, peers_of
 
+NEEDS_RESTART = ("listen", "console", "store", "state", "key", "log", "unix_socket")
+STREAM_API = "stream"  # the API whose addresses answers with a stream's address are about
 USER_AGENT = f"bearerd/{__version__}"
 
 
@@ -30,6 +39,7 @@ def mount_of(
     keepers: Mapping[str, Keeper],
     upstream: Upstream,
     keeper_of: Callable[[str], Awaitable[Keeper]] | None = None,
+    dialler: Dialler | None = None,
 ) -> Mount:
     """A mount of the configuration, ready to serve. `LookupError` if there is none, or no keeper for its grant."""
     config = settings.config
@@ -52,7 +62,14 @@ def mount_of(
         api=api.name,
         table=api.table,
         scopes=frozenset(mount.scopes),
-        relay=Relay(broker=broker, place=place, keeper=keepers[grant.name], upstream=upstream, keeper_of=keeper_of),
+        relay=Relay(
+            broker=broker,
+            place=place,
+            keeper=keepers[grant.name],
+            upstream=upstream,
+            keeper_of=keeper_of,
+            dialler=dialler,
+        ),
         user_agent=config.user_agent or broker.user_agent or USER_AGENT,
         also=frozenset(header.encode() for header in broker.add_headers),
         apps={client_id: app.client_secret for client_id, app in grant.apps.items()},
@@ -81,23 +98,62 @@ def policy_of(settings: Settings, mounts: Mapping[str, Mount], keys: ClientKeys,
         halts=halts,
         holders=config.tls.client_certificate == "named",
         guards=book_of(config),
+        sockets=SocketLimits(
+            message_bytes=config.limits.message_bytes,
+            compression=config.limits.compression == "on",
+            beat=config.limits.heartbeat,
+        ),
     )
 
 
-async def entry_of(config: Config, certificates: Certificates | None, failed: Callable[[str], None]) -> Entry:
-    """What the data listeners ask of connections. `ConfigInvalid` for a user or group that there is not."""
-    unix = config.unix_socket
-    groups = [unix.groups[0]] if unix.groups else []
-    path = "users"
-    try:
-        peers = await asyncio.to_thread(peers_of, unix.users, ())
-        path = "groups"
-        peers = Peers(peers.users, (await asyncio.to_thread(peers_of, (), unix.groups)).groups)
-        group = next(iter([await asyncio.to_thread(group_number, name) for name in groups]), None)
-    except LookupError as error:
-        fix = "name one that there is, or its number"
-        raise config.invalid(config.problem(("unix_socket", path), str(error.args[0]), fix)) from None
-    return Entry(certificates, failed, mode=int(unix.mode, 8), group=group, peers=peers)
+def speak(gateway: Gateway, clock: Clock, settings: Callable[[], Settings], url: Callable[[], str]) -> Hubs:
+    """Let the gateway serve sockets, each dialect by who knows it, and answers that name where a stream goes on.
+
+    `settings` are those in force; `url` is where the mounts are served beside each other. The hubs are to be run.
+    """
+    sessions = Sessions(clock)
+    relayed = Relayed(sessions)
+    for dialect in (PLAIN, ALPACA_TRADING, TRADIER):
+        gateway.entrance.speakers[dialect] = relayed.serve
+    hubs = Hubs()
+    gateway.entrance.speakers[ALPACA_DATA] = hubs.serve
+    gateway.entrance.late |= LATE | {ALPACA_DATA}
+    gateway.handovers["stream_url"] = StreamUrls(sessions, clock, lambda mount: stream_mount(settings(), mount), url)
+    return hubs
+
+
+def open_ports(gateway: Gateway, open_doorway: OpenDoorway) -> QuestradeStreams:
+    """Let the gateway hand out ports of ours for those of a broker's streams, and serve who connects there. To be run.
+
+    `open_doorway(port, number)` opens one on the port's host; 0 is any free number.
+    """
+    found = QuestradeStreams(gateway.pacing, StreamPorts(open_doorway), lambda: gateway.policy.mounts)
+    gateway.handovers["stream_port"] = found
+    gateway.port_door = PortDoor(gateway.entrance, gateway.streams, found)
+    return found
+
+
+def stream_mount(settings: Settings, name: str) -> str | None:
+    """The mount of the API `stream` that belongs to the same grant and environment as this one, if there is one."""
+    config = settings.config
+    own = config.mounts[name]
+    for other, mount in config.mounts.items():
+        same = mount.broker == own.broker and mount.environment == own.environment
+        if same and settings.api_of(other).name == STREAM_API and config.grant_of(other) == config.grant_of(name):
+            return other
+    return None
+
+
+def needs_restart(old: Config, new: Config) -> list[str]:
+    """What a running server cannot take over."""
+    found = [key for key in NEEDS_RESTART if getattr(old, key) != getattr(new, key)]
+    if old.tls.on != new.tls.on:
+        found.append("tls (on or off)")
+    elif old.listen == new.listen and any(
+        old.plain_too(each) != new.plain_too(each) for each in (Tcp("127.0.0.1", 0), Tcp("0.0.0.0", 0))
+    ):
+        found.append("plaintext" if old.plaintext != new.plaintext else "tls.client_ca_file")
+    return found
 
 
 def endpoint_of(settings: Settings, grant: GrantSettings, skew: Skew | None = None) -> TokenEndpoint:

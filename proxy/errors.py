@@ -49,6 +49,7 @@ KINDS = _kinds(
     ("body-too-large", 41301, "The request body is too large", "http_request_error"),
     ("expectation-failed", 41701, "Only `Expect: 100-continue` is understood", "http_request_error"),
     ("wrong-host", 42101, "This Host is not served here", "http_request_denied"),
+    ("upgrade-required", 42601, "This call opens a WebSocket", "http_request_error"),
     ("paced", 42901, "Too many calls; nothing was sent", "http_request_denied"),
     ("head-too-large", 43101, "The request head is too large", "http_request_error"),
     ("outcome-unknown", 50001, "The call may or may not have reached the broker", "http_response_incomplete"),
@@ -113,6 +114,12 @@ class Rendered:
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
+    def spelled(self) -> bytes:
+        """A whole answer as bytes."""
+        lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in (*self.headers, ("Content-Length", str(len(self.body))))]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode() + self.body
+
 
 def render(refusal: Refusal, *, request_id: str, mount: str | None = None, client: str | None = None) -> Rendered:
     """`application/problem+json` (RFC 9457) that is also what broker SDKs parse: integer `code` and `message`."""
@@ -139,6 +146,8 @@ def render(refusal: Refusal, *, request_id: str, mount: str | None = None, clien
     if kind.status == HTTPStatus.UNAUTHORIZED:
         # Never Basic: a browser would ask for it, cache it and replay it.
         headers.append(("WWW-Authenticate", 'Bearer realm="bearerd"'))
+    if kind.status == HTTPStatus.UPGRADE_REQUIRED:
+        headers += [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
     if refusal.retry_after is not None:
         headers.append(("Retry-After", str(max(1, math.ceil(refusal.retry_after)))))
     if refusal.close:

@@ -6,9 +6,9 @@ Deciding is pure and synchronous; only the body, the token and the exchange awai
 import asyncio
 import secrets
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from time import perf_counter
@@ -16,75 +16,43 @@ from time import perf_counter
 from aiohttp import HttpVersion11, web
 
 from proxy import emulation
+from proxy.admission import (
+    Called,
+    Door,
+    Mount,
+    Policy,
+    Visit,
+    base_url,
+    hold_to_certificate,
+    matched,
+    permit,
+    read_target,
+    scheme_of,
+    unknown_mount,
+)
 from proxy.audit import record as audit
 from proxy.audit.calls import Calls
-from proxy.brokers import Broker
-from proxy.certificates import shown_names
 from proxy.clock import Clock
 from proxy.errors import Refusal, render
 from proxy.gate import bodies, browser, fill, guards, target
-from proxy.gate.clients import Client, Keyring, allowed, check_holder, grant_for
-from proxy.gate.guards import NO_GUARDS, Book
+from proxy.gate.clients import Client, grant_for
+from proxy.gate.localport import StreamPort
 from proxy.gate.orders import Written
 from proxy.gate.rows import Row
-from proxy.gate.scopes import Denied, Match, ScopeTable
-from proxy.halts import Halts
-from proxy.intake import PATIENCE, body_of
+from proxy.gate.scopes import Match
+from proxy.intake import body_of
 from proxy.metrics import Metrics
 from proxy.pacing import Pacing, Turn
 from proxy.relay import headers as header_rules
 from proxy.relay.headers import Raw
-from proxy.relay.http import Exchange, Outgoing, Relay, deliver
+from proxy.relay.http import Exchange, Outgoing, deliver
 from proxy.relay.upstream import Body
+from proxy.relay.wholebody import whole_body
 from proxy.secret import Secret
-
-
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """A first path segment, ready to serve: the rows of one API, what of them is allowed here, and the way there.
-
-    `also` are request headers that pass besides the usual ones, in lower case. `apps` are OAuth applications whose
-    secrets are kept with the grant: client id → secret.
-    """
-
-    name: str
-    broker: Broker
-    api: str
-    table: ScopeTable
-    scopes: frozenset[str]
-    relay: Relay
-    user_agent: str
-    also: frozenset[bytes] = frozenset()
-    apps: Mapping[str, Secret] = field(default_factory=dict, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """All that decides, as one value: a reload swaps it whole, and a request keeps the one that it began with.
-
-    `patience`: seconds between two pieces of a request's body. `holders`: the certificate of a connection must hold the
-    name of the client whose key is sent.
-    """
-
-    mounts: Mapping[str, Mount]
-    keyring: Keyring
-    body_limit: int
-    in_flight_per_client: int
-    halts: Halts
-    guards: Book = NO_GUARDS
-    patience: float = PATIENCE
-    holders: bool = False
-
-
-@dataclass(slots=True)
-class Door:
-    """The listener that a request came through. `mount` is set where one mount is served at the root.
-
-    `hosts` is None on a unix socket: no browser gets there.
-    """
-
-    hosts: browser.Hosts | None
-    mount: str | None = None
+from proxy.streams.entrance import Entrance, digest_of
+from proxy.streams.handover import Handed, Handover
+from proxy.streams.questrade.door import PortDoor
+from proxy.streams.register import Streams
 
 
 @dataclass(slots=True)
@@ -115,6 +83,10 @@ class Gateway:
         self._tempo = guards.Tempo()
         self._empty = asyncio.Event()
         self.pacing = Pacing(clock, metrics.paced)
+        self.streams = Streams(clock, lambda: self.policy, metrics)
+        self.entrance = Entrance(self.streams, calls, clock)
+        self.handovers: dict[str | None, Handover] = {}
+        self.port_door: PortDoor | None = None
 
     async def handle(self, door: Door, request: web.BaseRequest) -> web.StreamResponse:
         """From the parsed head to the answer's last byte. `_pass` decides; refusals are rendered; all is recorded."""
@@ -148,28 +120,37 @@ class Gateway:
         policy, method, headers = self.policy, request.method, request.raw_headers
         if request.version != HttpVersion11:
             raise Refusal("http-version", "Only HTTP/1.1 is spoken here.", close=True)
-        browser.check(method, headers, door.hosts)
-        wanted = _read_target(request.raw_path, door)
+        scheme = None if policy.keyring.open_to_all else scheme_of(request)
+        browser.check(method, headers, door.hosts, scheme=scheme)
+        if door.stream is not None:
+            return await self._at_port(Visit(policy, door, request, record, self._clock.now().wall), door.stream)
+        wanted = read_target(request.raw_path, door)
         mount = None if isinstance(wanted, Refusal) else policy.mounts.get(wanted.mount)
         if mount is not None and isinstance(wanted, target.Target) and emulation.concerns(mount.broker, method, wanted):
             return await self._emulate(policy, door, request, wanted, record)
-        client = policy.keyring.identify(headers, self._clock.now().wall)
+        visit = Visit(policy, door, request, record, self._clock.now().wall)
+        if (late := self.entrance.latecomer(visit, mount, wanted)) is not None:
+            return await self.entrance.open(visit, late, None)
+        client = policy.keyring.identify(headers, visit.now)
         record.client = client.name
-        _check_holder(policy, door, request, client)
+        hold_to_certificate(policy, door, request, client)
         header_rules.check(headers)
         if isinstance(wanted, Refusal):
             raise wanted
         if mount is None:
-            raise _unknown_mount(policy, client)
+            raise unknown_mount(policy, client)
         record.mount = mount.name
-        match = _match(mount, method, wanted)
+        match = matched(mount, method, wanted)
         row = match.row
         audit.matched(record, row, match.captures)
-        _permit(mount, client, row)
+        permit(mount, client, row)
         browser.check_typed(headers, mutating=row.mutating)
         policy.halts.check(mount.name, client.name, row)
         record.grant = grant_for(client, mount.relay.grant)
-        header_rules.check_upgrade(headers, websocket=row.websocket)
+        called = Called(mount, wanted, match)
+        if row.websocket:
+            return await self.entrance.open(visit, called, client)
+        header_rules.check_upgrade(headers)
         if mount.relay.placement.kind == "query":
             bodies.query_must_not_name(wanted.query, mount.relay.placement.names[0])
         with self._counted(client, policy):
@@ -180,7 +161,12 @@ class Gateway:
                 look = partial(policy.halts.check, mount.name, client.name, row)
                 outgoing = replace(outgoing, last_look=look)
             with await self.pacing.turn(client.name, row, record.grant) as turn:
-                return await self._carry(mount, outgoing, door, request, record=record, turn=turn)
+                return await self._carry(visit, called, client, outgoing, turn)
+
+    async def _at_port(self, visit: Visit, port: StreamPort) -> web.StreamResponse:
+        if self.port_door is None:
+            raise AssertionError("a port for streams is open where nobody serves them")
+        return await self.port_door.enter(visit, port)
 
     def _guard(
         self, asked: tuple[guards.Guards, ...], match: Match, wanted: target.Target, body: Body, headers: Raw
@@ -192,46 +178,53 @@ class Gateway:
             guards.check(asked, guards.Call(match.row, written), self._tempo, wall=now.wall, boot=now.boot)
 
     async def _carry(
-        self,
-        mount: Mount,
-        outgoing: Outgoing,
-        door: Door,
-        request: web.BaseRequest,
-        *,
-        record: audit.Record,
-        turn: Turn,
+        self, visit: Visit, called: Called, client: Client, outgoing: Outgoing, turn: Turn
     ) -> web.StreamResponse:
         """There and back, with the token of the grant on record. `turn` lasts until the answer begins."""
+        request, record, mount, row = visit.request, visit.record, called.mount, called.match.row
+        handed = self._handed(visit, called, client) if row.rewrites in self.handovers else None
         if outgoing.mutating:
             await self._calls.intend(record, outgoing.target, outgoing.body)
         exchange = await mount.relay.fetch(outgoing, record.grant)
         try:
             turn.answered(exchange.answer.status, exchange.answer.headers, calls=1 + exchange.replayed)
             self._answered(mount, exchange, record)
+            if self.port_door is not None:
+                self.port_door.called(record.grant or mount.grant)
+            if handed is not None and exchange.answer.status == HTTPStatus.OK:
+                body = await whole_body(exchange)
+                exchange.start = await self.handovers[row.rewrites].rewritten(handed, body, exchange.origin)
             kept = header_rules.to_client(
                 exchange.answer.headers,
                 origin=exchange.origin,
-                mount_url=base_url(door, request, mount.name),
+                mount_url=base_url(visit.door, request, mount.name),
                 request_id=record.request_id,
                 prefixes=_prefixes(mount, exchange.answer.headers),
                 last=header_rules.ends_connection(request.method, request.raw_headers),
             )
             await self._calls.settle(record, "broker")
-            response = await deliver(request, exchange, kept)
+            with self.entrance.streaming(visit, called, client, exchange) if row.streaming else nullcontext():
+                response = await deliver(request, exchange, kept)
             record.outcome = "broker"
             return response
         finally:
             mount.relay.finish(exchange)
+
+    def _handed(self, visit: Visit, called: Called, client: Client) -> Handed:
+        """A call whose answer will name an address. Raises `Refusal` before anything is sent if none can be given."""
+        handed = Handed(called.mount, called.match.row, called.wanted, client, digest_of(visit), visit)
+        self.handovers[handed.row.rewrites].prepare(handed)
+        return handed
 
     async def _emulate(
         self, policy: Policy, door: Door, request: web.BaseRequest, wanted: target.Target, record: audit.Record
     ) -> web.StreamResponse:
         """The broker's token endpoint as a client knows it: the client key is all that it ever gets."""
         header_rules.check(request.raw_headers)
-        header_rules.check_upgrade(request.raw_headers, websocket=False)
+        header_rules.check_upgrade(request.raw_headers)
         key = await emulation.key_of(request, wanted, patience=policy.patience)
         client = policy.keyring.identify_key(key, self._clock.now().wall)
-        _check_holder(policy, door, request, client)
+        hold_to_certificate(policy, door, request, client)
         record.client, record.mount, record.row, record.outcome = client.name, wanted.mount, emulation.ROW, "here"
         shown = emulation.DUMMY if policy.keyring.open_to_all or key is None else key
         return emulation.answer(shown, base_url(door, request, wanted.mount), record.request_id)
@@ -269,7 +262,7 @@ class Gateway:
             method=record.method,
             status=record.status,
             client=record.client,
-            seconds=record.seconds,
+            seconds=record.seconds if record.traffic is None else record.traffic.opened,
         )
 
     async def drained(self, grace: float) -> None:
@@ -285,54 +278,6 @@ class Gateway:
         return self._in_flight.total()
 
 
-def _check_holder(policy: Policy, door: Door, request: web.BaseRequest, client: Client) -> None:
-    """On a Unix socket there are no certificates; who may call there is known otherwise."""
-    if policy.holders and door.hosts is not None:
-        check_holder(client, shown_names(request.transport))
-
-
-def _read_target(raw_path: str, door: Door) -> target.Target | Refusal:
-    """A refusal is kept for later: who is asking comes before what for."""
-    try:
-        # aiohttp decodes the request line with surrogates for bytes beyond ASCII; this gives the very bytes back.
-        return target.parse(raw_path.encode("utf-8", "surrogateescape"), mount=door.mount)
-    except Refusal as refusal:
-        return refusal
-
-
-def _unknown_mount(policy: Policy, client: Client) -> Refusal:
-    reachable = [name for name in policy.mounts if client.rights is None or name in client.rights]
-    known = ", ".join(f"/{name}" for name in sorted(reachable)) or "nothing"
-    return Refusal("unknown-mount", f"The path must start with a mount. For this client there is: {known}.")
-
-
-def _match(mount: Mount, method: str, wanted: target.Target) -> Match:
-    """The one row that matches, with what its captures took."""
-    match = mount.table.match(method, wanted)
-    if not isinstance(match, Denied):
-        return match
-    if match.ambiguous:
-        raise Refusal("ambiguous-target", f"The request target was refused: {match.reason}.")
-    fix = f"see what {mount.broker.title} offers here: bearerd scopes list {mount.name}"
-    raise Refusal("scope-denied", f"No row of {mount.broker.title}'s table covers this call: {match.reason}.", fix=fix)
-
-
-def _permit(mount: Mount, client: Client, row: Row) -> None:
-    """Raise unless the row's scope is allowed both here and to this client."""
-    if row.deny:
-        detail = f"{mount.broker.title} documents no scope for {row.method} {row.path}, so nothing opens it here."
-        raise Refusal("scope-denied", detail, fix=f"see what is offered here: bearerd scopes list {mount.name}")
-    scope = row.scope
-    lacking = allowed(client, mount.name, mount.scopes, scope)
-    if lacking is None:
-        return
-    places = [] if scope in mount.scopes else [f"mounts.{mount.name}.scopes"]
-    if client.rights is not None and scope not in client.rights.get(mount.name, ()):
-        places.append(f"clients.{client.name}.{mount.name}")
-    detail = f"{row.method} {row.path} needs the scope {scope}. {lacking}"
-    raise Refusal("scope-denied", detail, fix=f"add {scope} to {' and to '.join(places)}")
-
-
 def _outgoing(
     mount: Mount, row: Row, wanted: target.Target, body: Body, *, request: web.BaseRequest, request_id: str
 ) -> Outgoing:
@@ -340,6 +285,8 @@ def _outgoing(
     headers = request.raw_headers
     sent = header_rules.to_broker(headers, also=mount.also, user_agent=mount.user_agent, request_id=request_id)
     held: tuple[Secret, ...] = ()
+    if row.rewrites is not None or row.streaming:  # read here, or searched to its end
+        sent = header_rules.unpacked(sent)
     if isinstance(body, bytes):
         bodies.body_must_not_override(body, headers)
         bodies.body_must_not_hold(body, row.body_without, headers)
@@ -353,8 +300,9 @@ def _outgoing(
         headers=sent,
         body=body,
         mutating=row.mutating,
-        streaming=row.streaming,
+        streaming=row.streaming and row.rewrites is None,
         holds=held,
+        idle=row.idle,
     )
 
 
@@ -363,13 +311,6 @@ def _prefixes(mount: Mount, headers: header_rules.Raw) -> set[tuple[str, str]]:
     if not any(name.lower() == b"location" for name, _ in headers):
         return set()
     return {row.sent_prefix for row in mount.table.rows if row.sent_prefix}
-
-
-def base_url(door: Door, request: web.BaseRequest, mount: str) -> str:
-    """The address under which this client reached the mount, without a slash at the end."""
-    host = next((value.decode("ascii") for name, value in request.raw_headers if name.lower() == b"host"), "localhost")
-    scheme = "https" if request.transport and request.transport.get_extra_info("sslcontext") else "http"
-    return f"{scheme}://{host}" + ("" if door.mount else f"/{mount}")
 
 
 def refuse(refusal: Refusal, record: audit.Record) -> web.Response:

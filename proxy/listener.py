@@ -6,27 +6,24 @@ text of exceptions. Neither may happen here, so what it would say is said by us,
 
 import asyncio
 import socket
-import struct
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from aiohttp import HttpVersion10, web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
-from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
 from proxy import flow, logs
 from proxy.certificates import Certificates
 from proxy.config import Address, Tcp, Unix
-from proxy.errors import Refusal, Rendered, render
-from proxy.parser import read_few_ahead
-from proxy.sockets import bind_shared, bind_tcp, untaken
+from proxy.errors import Refusal, render
+from proxy.parser import ReadAhead, read_few_ahead
+from proxy.sockets import bind_shared, bind_tcp, cut_off, untaken
 from proxy.vestibule import Crowd, OpenSite, Peers, Tls, Vestibule, VestibuleSite
 
 HEAD_TIMEOUT = 10.0  # seconds for a head: from the connection, or from its first byte, to its end
@@ -41,7 +38,6 @@ MOST_HEADERS = 64
 LARGEST_HEAD = 16 * 1024  # bytes of method, target, and the names and values of headers
 UNFINISHED = LARGEST_HEAD + 4 * 1024  # bytes of a head that has not come to its end: with all that separates those
 LINGER = 1.0  # seconds to read on after a refusal, so that the client sees the answer before the close
-_AT_ONCE = struct.pack("ii", 1, 0)  # struct linger: drop what was not sent
 
 log = logs.get("listener")
 
@@ -55,7 +51,7 @@ class QuietHandler(RequestHandler):
     """
 
     __slots__ = (
-        "_body", "_crowd", "_ends", "_head", "_head_timeout", "_head_timer", "_line", "_take_timeout", "_take_timer",
+        "_crowd", "_ends", "_head", "_head_timeout", "_head_timer", "_line", "_take_timeout", "_take_timer",
     )  # fmt: skip
 
     def __init__(
@@ -67,7 +63,8 @@ class QuietHandler(RequestHandler):
         self._crowd = crowd
         self._head_timer: asyncio.TimerHandle | None = None
         self._take_timer: asyncio.TimerHandle | None = None
-        self._ends, self._body = False, EMPTY_PAYLOAD
+        self._ends = False
+        self._messages: ReadAhead = ReadAhead()
         self._head = 0  # bytes since the last head was complete, but for its body's
         self._line: asyncio.Transport | None = None  # still there when aiohttp has let go of its own
 
@@ -93,11 +90,11 @@ class QuietHandler(RequestHandler):
     def data_received(self, data: bytes) -> None:
         if self._ends or self._head > UNFINISHED:
             return  # the last answer has been given or is due: what else comes is not worth a look
-        heads, of_body = self._request_count, self._upgraded or not self._body.is_eof()
+        heads, of_body = self._request_count, self._upgraded or not self._messages.body.is_eof()
         super().data_received(data)
         if self._request_count != heads:
             self._stop_waiting()
-            self._head, self._body = 0, self._messages[-1][1]
+            self._head = 0
             return
         self._head += 0 if of_body else len(data)
         if self._head > UNFINISHED:
@@ -141,6 +138,8 @@ class QuietHandler(RequestHandler):
         self._await_taking()
         if self._ends and self._head > UNFINISHED:
             await asyncio.sleep(LINGER)  # the client may still be writing
+        elif self._line is not None:
+            self.data_received(b"")  # what was sent ahead may wait in the parser, and aiohttp would leave it there
         return done
 
     def _await_taking(self) -> None:
@@ -161,9 +160,7 @@ class QuietHandler(RequestHandler):
         waits = self.writing_paused or self._force_close
         waits = waits or (heads == self._request_count and not self._request_in_progress)
         if waits and before - untaken(self._line) < TAKEN:
-            # Else the system would go on offering it, megabytes for minutes, with nobody here to count them.
-            self._line.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
-            self._line.abort()
+            cut_off(self._line)
         elif waits or not self._request_in_progress:
             self._await_taking()  # a slow client; or what waits now is another answer than then
 
@@ -212,20 +209,14 @@ def _unreadable(error: BaseException | None) -> Refusal:
     return Refusal("bad-request", "The request is no valid HTTP/1.1.", close=True)
 
 
-def _spell(rendered: Rendered) -> bytes:
-    """A refusal as the bytes of an answer, for a connection that gets no handler."""
-    lines = [f"HTTP/1.1 {rendered.status} {HTTPStatus(rendered.status).phrase}"]
-    lines += [f"{name}: {value}" for name, value in (*rendered.headers, ("Content-Length", str(len(rendered.body))))]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode() + rendered.body
-
-
+# As bytes, for connections that get no handler.
 _TOO_LARGE = Refusal("head-too-large", f"Target and headers are over {LARGEST_HEAD} bytes.", close=True)
-_TOO_MANY = _spell(
-    render(Refusal("overloaded", "Too many connections are open.", retry_after=1, close=True), request_id="-")
-)
-_NOT_YOURS = _spell(
-    render(Refusal("peer-denied", "Only certain users of this machine may call here.", close=True), request_id="-")
-)
+_TOO_MANY = render(
+    Refusal("overloaded", "Too many connections are open.", retry_after=1, close=True), request_id="-"
+).spelled()
+_NOT_YOURS = render(
+    Refusal("peer-denied", "Only certain users of this machine may call here.", close=True), request_id="-"
+).spelled()
 
 
 class QuietServer(web.Server):
@@ -277,14 +268,15 @@ async def _examined(handler: Handler, request: web.BaseRequest) -> web.StreamRes
 class Entry:
     """What a listener asks of a connection before it is let in.
 
-    `certificates`: TLS with what they have in force; None: plain HTTP. `failed` is told of each handshake that fails,
-    and why. `pages`: it is for people's browsers, which are not asked for a certificate. `mode`, `group` (a number) and
-    `peers` are for Unix sockets only.
+    `certificates`: TLS with what they have in force; None: plain HTTP. `plain_too`: both, as the client begins.
+    `failed` is told of each handshake that fails, and why. `pages`: it is for people's browsers, which are not asked
+    for a certificate. `mode`, `group` (a number) and `peers` are for Unix sockets only.
     """
 
     certificates: Certificates | None = None
     failed: Callable[[str], None] = lambda _reason: None
     pages: bool = False
+    plain_too: bool = False
     mode: int = 0o600
     group: int | None = None
     peers: Peers = field(default_factory=Peers)
@@ -296,10 +288,13 @@ OPEN = Entry()
 class Listener:
     """One address, open. `address` is what was asked for, `bound` what it became (port 0 picks a free one)."""
 
-    def __init__(self, address: Address, bound: Address, certificates: Certificates | None = None) -> None:
+    def __init__(
+        self, address: Address, bound: Address, certificates: Certificates | None = None, *, plain_too: bool = False
+    ) -> None:
         self.address = address
         self.bound = bound
         self._certificates = certificates
+        self._plain = plain_too or certificates is None
         self._runner: web.ServerRunner | None = None
 
     def attach(self, runner: web.ServerRunner) -> None:
@@ -308,12 +303,17 @@ class Listener:
 
     @property
     def url(self) -> str:
-        """Where clients call; with TLS under a name that its certificate is for, if there is one."""
+        """Where clients call; without TLS, if that is possible."""
         if not isinstance(self.bound, Tcp):
             return str(self.bound)
-        if self._certificates is not None:
-            return f"https://{self._certificates.place(self.bound)}"
-        return f"http://{self.bound}"
+        return f"http://{self.bound}" if self._plain else self.secure_url or ""
+
+    @property
+    def secure_url(self) -> str | None:
+        """Where clients call with TLS, under a name that its certificate is for, if there is one."""
+        if self._certificates is None or not isinstance(self.bound, Tcp):
+            return None
+        return f"https://{self._certificates.place(self.bound)}"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -325,7 +325,7 @@ class Listener:
             names |= {f"{host}:{self.bound.port}" for host in ("127.0.0.1", "localhost", "[::1]")}
         if self._certificates is not None:
             names.update(self._certificates.names(self.bound.port))
-        if self.bound.port == (HTTP if self._certificates is None else HTTPS):
+        if (self.bound.port == HTTP and self._plain) or (self.bound.port == HTTPS and self._certificates is not None):
             names |= {name.removesuffix(f":{self.bound.port}") for name in names}  # clients leave out that port
         return tuple(sorted(names))
 
@@ -366,7 +366,7 @@ async def open_listener(
     if isinstance(address, Tcp):
         bound_socket = bind_tcp(address)
         bound: Address = Tcp(address.host, bound_socket.getsockname()[1])
-        listener = Listener(address, bound, entry.certificates)
+        listener = Listener(address, bound, entry.certificates, plain_too=entry.plain_too)
     else:
         bound_socket = await asyncio.to_thread(bind_shared, address.path, mode=entry.mode, group=entry.group)
         listener = Listener(address, address)
@@ -392,7 +392,7 @@ def _site(
         crowd=crowd,
         tls=None
         if unix or certificates is None
-        else Tls(lambda: certificates.context(pages=entry.pages), entry.failed),
+        else Tls(lambda: certificates.context(pages=entry.pages), entry.failed, optional=entry.plain_too),
         peers=entry.peers if unix else None,
         stranger=_NOT_YOURS,
     )

@@ -17,6 +17,8 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 OUTCOMES = frozenset({"renewed", "adopted", "dead", "try-later", "uncertain", "misconfigured", "not-sent", "error"})
 PACED = frozenset({"waited", "refused", "left"})
 _KINDS = frozenset(kind.name for kind in KINDS.values())
+# Those of RFC 6455, and our own (`streams/codes.py`); a client may send any other.
+_CLOSE_CODES = frozenset((*range(1000, 1016), 4401, 4403, 4423, 4502, 4503))
 _CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 # From what a warm connection to a near broker takes to where an answer is given up.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -50,6 +52,11 @@ class Metrics:
         text = "When the first of a client's keys expires that was not replaced"
         self._keys = self._gauge("client_key_expires_timestamp_seconds", text, ("client",))
         self._in_flight = self._gauge("in_flight", "Calls that are being answered now")
+        self._streams = self._gauge("streams_open", "Streams and sockets that are open now", ("mount", "kind"))
+        text = "Messages over sockets, from clients (up) and to them (down)"
+        self._messages = self._counter("stream_messages", text, ("mount", "direction"))
+        text = "Streams and sockets that ended, by close code"
+        self._stream_ends = self._counter("streams_ended", text, ("mount", "kind", "code"))
         self._paced = self._counter("paced", "Calls that had to wait for the broker's rate limit", ("grant", "outcome"))
         self._waits = self._histogram("paced_wait_seconds", "How long such calls waited", "grant")
         self._budgets = {
@@ -170,6 +177,23 @@ class Metrics:
     def ended(self) -> None:
         """A call that `began` is over, however it went."""
         self._in_flight.dec()
+
+    def streams_open(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """How many streams are open now, by mount and kind."""
+        self._streams.clear()
+        for (mount, kind), count in counts.items():
+            self._streams.labels(_one_of(mount, self._mounts), kind).set(count)
+
+    def stream_messages(self, mount: str, up: int, down: int) -> None:
+        """So many messages more have passed on a mount."""
+        mount = _one_of(mount, self._mounts)
+        self._messages.labels(mount, "up").inc(up)
+        self._messages.labels(mount, "down").inc(down)
+
+    def stream_ended(self, mount: str, kind: str, code: int | None) -> None:
+        """A stream is over; `code` is its close code, None if there was none."""
+        told = NONE if code is None else str(code) if code in _CLOSE_CODES else OTHER
+        self._stream_ends.labels(_one_of(mount, self._mounts), kind, told).inc()
 
     def handshake_failed(self, reason: str) -> None:
         """A client did not come through the TLS handshake; `reason` is one of `vestibule.REASONS`."""

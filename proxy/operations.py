@@ -8,20 +8,20 @@ from typing import Any, Protocol
 
 from proxy import __version__, clientele, halting, partneroauth
 from proxy.admin import NotPossible as NotPossible  # noqa: PLC0414  the command line finds it here
+from proxy.admission import Mount
 from proxy.adoption import quarantined
 from proxy.audit.acts import ON_RECORD, WIDENS, Acts
 from proxy.audit.calls import Calls
 from proxy.authorizations import Authorizations, NotCompleted, asked, shown
-from proxy.certificates import Certificates
 from proxy.clientkeys import ClientKeys
 from proxy.clock import Clock
 from proxy.console.callback import Outcome
 from proxy.custody import Custody
+from proxy.doors import Doors
 from proxy.gate.clients import LOCAL
-from proxy.gateway import Gateway, Mount
+from proxy.gateway import Gateway
 from proxy.halts import Halts
 from proxy.keepers import Keepers
-from proxy.listener import Listener
 from proxy.settings import NoSuchGrant, Settings
 from proxy.tokens.grant import State
 from proxy.tokens.oauth import TokenEndpoint
@@ -45,21 +45,17 @@ class Running(Protocol):
     gateway: Gateway
     keepers: Keepers
     keys: ClientKeys
-    certificates: Certificates | None
+    doors: Doors
     halts: Halts
     calls: Calls
     acts: Acts
-    listeners: list[Listener]
 
     @property
     def store_fault(self) -> str: ...
     @property
-    def url(self) -> str: ...
-    @property
     def console_url(self) -> str | None: ...
     @property
     def console_address(self) -> str | None: ...
-    def doors(self) -> list[tuple[Listener, str | None]]: ...
     def endpoint(self, grant: str) -> TokenEndpoint: ...
     def mount(self, name: str) -> Mount: ...
     def config_changed(self) -> bool: ...
@@ -148,8 +144,9 @@ class Operations:
             "schema": SCHEMA,
             "version": __version__,
             "pid": os.getpid(),
-            "url": app.url,
-            "urls": [listener.url for listener in app.listeners],
+            "url": app.doors.url,
+            "urls": [listener.url for listener in app.doors.listeners],
+            "secure_url": self._secure_url(),
             "console": app.console_address,
             "started": app.started,
             "now": app.clock.now().wall,
@@ -164,6 +161,7 @@ class Operations:
             "halts": [halting.shown(halt) for halt in app.halts.all],
             "mounts": [self._mount(name) for name in config.mounts],
             "clients": clientele.summaries(app),
+            "streams": app.gateway.streams.told(),
         }
 
     def _mount(self, name: str) -> dict[str, Any]:
@@ -171,14 +169,14 @@ class Operations:
         mount = app.settings.config.mounts[name]
         standing = app.keepers[app.settings.config.grant_of(name)].standing()
         tally = app.gateway.tallies[name]
-        root = next((listener.url for listener, served in app.doors() if served == name), None)
+        root = next((listener.url for listener, served in app.doors.all() if served == name), None)
         shown = self._shown(standing.grant, standing)
         fixed = app.settings.origin_of(name)
         return {
             "name": name,
             "title": app.settings.brokers[mount.broker].title,
             "scopes": list(mount.scopes),
-            "url": f"{app.url}/{name}",
+            "url": f"{app.doors.url}/{name}",
             "root_url": root,
             "calls": tally.calls,
             "denied": tally.denied,
@@ -210,7 +208,7 @@ class Operations:
             found.append(f"the store fails, and tokens in hand are served on: {app.store_fault}")
         if fault := app.acts.fault:
             found.append(f"the audit trail can't be written, and orders are refused: {fault}")
-        certificates = app.certificates.warnings() if app.certificates is not None else []
+        certificates = app.doors.certificates.warnings() if app.doors.certificates is not None else []
         return [
             *found,
             *certificates,
@@ -360,8 +358,15 @@ class Operations:
 
     def _lent(self, client: str, mounts: Iterable[str], *, key_needed: bool) -> dict[str, Any]:
         app = self._app
-        roots = {mount: listener.url for listener, mount in app.doors() if mount is not None}
-        return {"client": client, "key_needed": key_needed, "url": app.url, "roots": roots, "mounts": list(mounts)}
+        roots = {mount: listener.url for listener, mount in app.doors.all() if mount is not None}
+        secure = self._secure_url()
+        addresses = {"url": app.doors.url, "secure_url": secure, "roots": roots}
+        return {"client": client, "key_needed": key_needed, **addresses, "mounts": list(mounts)}
+
+    def _secure_url(self) -> str | None:
+        """Where clients call with TLS; None if nowhere."""
+        served = (listener.secure_url for listener, mount in self._app.doors.all() if mount is None)
+        return next(filter(None, served), None)
 
     def _borrower(self, client: str | None) -> tuple[str, Mapping[str, Any]]:
         config = self._app.settings.config

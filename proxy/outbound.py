@@ -6,6 +6,7 @@ connection dies. None of that may happen to a token or an order, so sessions are
 
 import asyncio
 import contextlib
+import inspect
 import socket
 import ssl
 from collections import deque
@@ -13,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from collections.abc import Set as AbstractSet
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +23,7 @@ from typing import Literal
 import aiohttp
 import aiohttp.connector
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.resolver import ThreadedResolver
 
@@ -28,9 +31,12 @@ from proxy import flow
 from proxy.brokers.origin import is_private
 
 CONNECT_TIMEOUT = 5.0
+CALL_TIMEOUT = 300.0  # for calls that bring no time-out of their own
+KEEP_ALIVE = (30, 10, 3)  # a silent peer is asked after so many seconds, each so many, and given up after so many times
 MOST_INTERIM = 8  # answers of the 1xx kind before the real one
 MOST_HEADERS = 128
 READ_AHEAD = 16 * 1024  # bytes of an answer, twice: then the connection is not read until somebody takes them
+_NO_CAUSE = inspect.signature(ResponseHandler.set_exception).parameters["exc_cause"].default
 _NO_HTTP = "the answer is no valid HTTP"
 _NO_ANSWER = "the connection was lost before an answer came"
 
@@ -56,6 +62,14 @@ class Lost(Exception):
         self.kind = kind
         self.reused = False
         self.begun = False
+
+
+class NotSwitched(Exception):
+    """The answer to a handshake was no 101: nobody follows where it leads. Its body is still to be read."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        super().__init__("the handshake was not taken")
+        self.answer = answer
 
 
 class PublicResolver(AbstractResolver):
@@ -105,6 +119,14 @@ async def never_send_again(
         raise NotSent(_reason(error)) from None
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
         raise Lost(_NO_ANSWER) from None
+
+
+async def only_switching(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Client middleware for handshakes: the library would follow a redirect, with every header but Authorization."""
+    answer = await handler(request)
+    if answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
+        raise NotSwitched(answer)
+    return answer
 
 
 @dataclass(slots=True)
@@ -202,6 +224,32 @@ class _Request(aiohttp.ClientRequest):
         return await super().send(conn)
 
 
+class _Protocol(ResponseHandler):
+    """A connection that tells whoever reads a body when the rest of it makes no sense.
+
+    The library's own tells nobody: of a body without a known end, its reader would wait for ever.
+    """
+
+    _body: aiohttp.StreamReader | None = None
+
+    def read_by(self, body: aiohttp.StreamReader) -> None:
+        """The answer's head has been taken; this is its body."""
+        self._body = body
+        if isinstance(self.exception(), HttpProcessingError):
+            self._spoil()
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException = _NO_CAUSE) -> None:
+        super().set_exception(exc, exc_cause)
+        if isinstance(exc, HttpProcessingError):
+            self._spoil()
+
+    def _spoil(self) -> None:
+        if self._body is not None and not self._body.is_eof():
+            self._body.set_exception(aiohttp.ClientError(_NO_HTTP))
+        if self.transport is not None:
+            self.transport.abort()
+
+
 class _Response(aiohttp.ClientResponse):
     """An answer after a few interim ones. The library would swallow them without end."""
 
@@ -222,8 +270,22 @@ class _Response(aiohttp.ClientResponse):
                 # Back to where it was, for the library to read.
                 for each in (message, *[await protocol.read() for _ in range(len(protocol))]):
                     protocol.feed_data(each)
-                return await super().start(connection)
+                started = await super().start(connection)
+                if isinstance(protocol, _Protocol):
+                    protocol.read_by(self.content)
+                return started
         raise Lost(_NO_HTTP, "malformed")
+
+
+def _kept_alive(address: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket that asks a silent peer whether it is there: on a stream we send nothing that could get lost."""
+    family, kind, protocol, _, _ = address
+    found = socket.socket(family, kind, protocol)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in zip(("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT"), KEEP_ALIVE, strict=True):
+        if hasattr(socket, name):  # macOS has another name for the first, and its own two hours
+            found.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return found
 
 
 def _interim(status: int) -> bool:
@@ -253,8 +315,12 @@ def session(
     keep_alive: float | None,
     private_hosts: AbstractSet[str] = frozenset(),
     egress: str | None = None,
+    sockets: bool = False,
 ) -> aiohttp.ClientSession:
     """A session that sends each request once, to a verified peer, with nothing added.
+
+    `sockets`: for WebSockets, which are open as long as they are: no time-out of its own but for connecting, and no
+    answer is taken but a 101 (else `NotSwitched`).
 
     `keep_alive` is how many seconds an idle connection may be used again; None means never. `private_hosts` are names
     that may lead to private addresses (a lab, a simulator in the next container). `egress` is the URL of a proxy that
@@ -267,8 +333,11 @@ def session(
         resolver=None if egress else PublicResolver(private_hosts),
         limit=0,  # how many calls there are is limited before: here slow answers to one client would stop all others
         ttl_dns_cache=30,
+        socket_factory=_kept_alive,
         **idle,
     )
+    # There is no public way to say of what class connections are; a test notices if this one comes to nothing.
+    connector._factory = partial(_Protocol, loop=asyncio.get_running_loop())  # type: ignore[assignment]  # noqa: SLF001
     return aiohttp.ClientSession(
         connector=connector,
         proxy=egress,
@@ -279,7 +348,9 @@ def session(
         auto_decompress=False,
         raise_for_status=False,
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-        middlewares=(never_send_again,),
+        middlewares=(only_switching, never_send_again) if sockets else (never_send_again,),
+        # Other calls bring their own.
+        timeout=aiohttp.ClientTimeout(total=None if sockets else CALL_TIMEOUT, sock_connect=CONNECT_TIMEOUT),
         trace_configs=[_tracing()],
         max_line_size=8190,
         max_field_size=16384,

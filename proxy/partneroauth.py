@@ -15,13 +15,13 @@ from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
 from proxy.admin import CommandFailed, NotPossible
+from proxy.admission import Mount
 from proxy.audit import record as audit
 from proxy.audit.calls import Calls
 from proxy.errors import Refusal
 from proxy.gate import fill, target
 from proxy.gate.rows import CAPTURE, Row
 from proxy.gate.scopes import Match
-from proxy.gateway import Mount
 from proxy.outbound import Lost
 from proxy.relay import headers as header_rules
 from proxy.relay.http import SMALL, Exchange, Outgoing

@@ -119,6 +119,15 @@ def _mounts(config: Config, brokers: Mapping[str, Broker]) -> Iterator[Problem]:
             yield config.problem(("mounts", name, "environment"), message, fix)
         yield from _api(config, name, mount, broker)
         yield from _scopes(config, name, mount, broker)
+        yield from _stream_ports(config, name, mount, broker)
+
+
+def _stream_ports(config: Config, name: str, mount: Mount, broker: Broker) -> Iterator[Problem]:
+    """Ports for streams are of use only where a call opens one at a port of the broker's."""
+    api = broker.apis.get(mount.api) if mount.api is not None else broker.api()
+    if mount.stream_ports is not None and api and not any(row.rewrites == "stream_port" for row in api.table.rows):
+        message = f"{broker.title} has no streams at ports of their own"
+        yield config.problem(("mounts", name, "stream_ports"), message, "remove it", at_key=True)
 
 
 def _api(config: Config, name: str, mount: Mount, broker: Broker) -> Iterator[Problem]:

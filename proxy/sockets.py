@@ -1,10 +1,12 @@
 """Sockets to listen on: bound, with their modes, stale ones out of the way."""
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
 import socket
+import struct
 import sys
 import termios
 from pathlib import Path
@@ -12,6 +14,8 @@ from pathlib import Path
 from proxy.config import Tcp
 from proxy.store import UnsafeFile
 from proxy.store.files import check_place
+
+AT_ONCE = struct.pack("ii", 1, 0)  # struct linger: drop what was not sent
 
 
 def bind_tcp(address: Tcp) -> socket.socket:
@@ -69,11 +73,22 @@ def untaken(line: asyncio.WriteTransport) -> int:
     It keeps megabytes for each connection, and takes nothing from us before a third of them is gone.
     """
     waiting, end = line.get_write_buffer_size(), line.get_extra_info("socket")
+    # TLS counts what it has not enciphered yet, and not the 64 KiB and more that wait below it.
+    below = getattr(getattr(line, "_ssl_protocol", None), "_transport", None)
+    waiting += below.get_write_buffer_size() if below is not None else 0
     try:
         found = fcntl.ioctl(end.fileno() if end is not None else -1, termios.TIOCOUTQ, bytes(4))
     except (OSError, ValueError):  # not every system knows that of sockets; or it has been closed
         return waiting
     return waiting + int.from_bytes(found, sys.byteorder)
+
+
+def cut_off(line: asyncio.WriteTransport) -> None:
+    """End a connection at once: the system must not go on offering what nobody takes, megabytes for minutes."""
+    end = line.get_extra_info("socket")
+    with contextlib.suppress(OSError, AttributeError):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+    line.abort()
 
 
 def _remove_stale(path: Path) -> None:

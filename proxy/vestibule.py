@@ -1,4 +1,5 @@
-"""Where connections wait that have to show something first: a TLS handshake, or whose process it is at a Unix socket.
+"""Where connections wait that have to show something first: a TLS handshake (or, where both are spoken, that they want
+one), or whose process it is at a Unix socket.
 
 A connection counts from the moment that it is accepted, and has ten seconds. The library's own listener would count it
 after the handshake, and wait a minute for that.
@@ -22,6 +23,8 @@ from aiohttp import web
 from proxy import flow, logs
 
 PATIENCE = 10.0  # seconds for a handshake
+SHORTEST = 0.1  # seconds that a handshake has at least, when its first byte was long in coming
+HANDSHAKE = b"\x16"  # with which every TLS connection begins (RFC 8446, 5.1: content type handshake), and no HTTP does
 FAREWELL = 5.0  # seconds for the other end to agree that a TLS connection is over
 AT_A_TIME = 16  # connections that are accepted until others have their turn
 HANDED_OVER = 3  # turns of the loop until an accepted connection is known to its server
@@ -47,10 +50,14 @@ class Crowd:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """TLS for a listener: the context for the next connection, and who is told of a handshake that failed, and why."""
+    """TLS for a listener: the context for the next connection, and who is told of a handshake that failed, and why.
+
+    `optional`: whoever does not begin with a handshake is let in without one.
+    """
 
     context: Callable[[], ssl.SSLContext]
     failed: Callable[[str], None] = lambda _reason: None
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,22 +183,57 @@ class Vestibule:
                     pass
 
     async def _admit(self, connection: socket.socket) -> None:
+        tls, end = self._tls, self._loop.time() + self._patience
+        if tls is not None and tls.optional:
+            try:
+                first = await self._first(connection)
+            except asyncio.CancelledError:
+                connection.close()
+                raise
+            if not first:
+                connection.close()
+                return
+            tls = tls if first == HANDSHAKE else None
         try:
-            if self._tls is None:
+            if tls is None:
                 await self._loop.connect_accepted_socket(self._factory, connection)
                 return
             await self._loop.connect_accepted_socket(
                 self._factory,
                 connection,
-                ssl=self._tls.context(),
-                ssl_handshake_timeout=self._patience,
+                ssl=tls.context(),
+                ssl_handshake_timeout=max(SHORTEST, end - self._loop.time()),
                 ssl_shutdown_timeout=FAREWELL,
             )
         except OSError as error:  # failed handshakes are, of every kind
             reason = reason_of(error)
             self._trouble.tell("a TLS handshake failed", reason, self._loop.time())
-            if self._tls is not None:
-                self._tls.failed(reason)
+            if tls is not None:
+                tls.failed(reason)
+
+    async def _first(self, connection: socket.socket) -> bytes:
+        """The first byte that comes, which is left where it is; nothing if none comes in time."""
+        while True:
+            try:
+                return connection.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
+                pass
+            except OSError:
+                return b""
+            if not await self._readable(connection):
+                return b""
+
+    async def _readable(self, connection: socket.socket) -> bool:
+        come = asyncio.Event()
+        self._loop.add_reader(connection, come.set)
+        try:
+            async with asyncio.timeout(self._patience):
+                await come.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._loop.remove_reader(connection)
+        return True
 
 
 class OpenSite(web.SockSite):
@@ -244,11 +286,16 @@ class VestibuleSite(web.BaseSite):
         await self._vestibule.close()
 
 
-REASONS = ("timeout", "no-certificate", "bad-certificate", "old-version", "no-tls", "gone", "other")
+REASONS = ("timeout", "no-certificate", "bad-certificate", "distrusted", "old-version", "no-tls", "gone", "other")
 # OpenSSL's words.
 _SAID = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "no-certificate",
     "CERTIFICATE_VERIFY_FAILED": "bad-certificate",
+    # What clients say of our certificate: they do not know who signed it, or it is over.
+    "TLSV1_ALERT_UNKNOWN_CA": "distrusted",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "distrusted",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "distrusted",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "distrusted",
     "UNSUPPORTED_PROTOCOL": "old-version",
     "VERSION_TOO_LOW": "old-version",
     "NO_SHARED_CIPHER": "old-version",

@@ -1,5 +1,9 @@
 """Speed of the running product against the simulator: processor time a request, and latency. Prints; gates nothing.
 
+    make bench [ARGS="calls streams --seconds 5"]
+
+`streams`: what one socket adds to a message's way, and what the hub of market data costs beside sockets of one's own.
+
 Processor time is the server's own (user and system), so that the load generator on the same machine does not count.
 """
 
@@ -15,6 +19,8 @@ import aiohttp
 import psutil
 
 from tests.product import COMMAND, demo
+from tests.streams import bench as fan_out
+from tests.streams import latency
 
 WARM_UP = 1.0
 
@@ -62,5 +68,11 @@ async def main(seconds: float) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", default=["calls", "streams"], help="calls, streams; both without one")
     parser.add_argument("--seconds", type=float, default=5.0)
-    asyncio.run(main(parser.parse_args().seconds))
+    given = parser.parse_args()
+    if "calls" in given.parts:
+        asyncio.run(main(given.seconds))
+    if "streams" in given.parts:
+        latency.main(300, 10, 200)
+        fan_out.main(1000, given.seconds, 2)

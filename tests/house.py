@@ -34,7 +34,7 @@ class House:
 
     @property
     def port(self) -> int:
-        return port_of(self.app.listeners[0])
+        return port_of(self.app.doors.listeners[0])
 
     async def call(self, method: str, target: str, *headers: str, body: bytes | None = None, **where: Any) -> Reply:
         """One request on a connection of its own. `where`: another `port`, or another `key`."""

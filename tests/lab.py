@@ -8,6 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from proxy.admission import Door, Mount, Policy
+from proxy.assembly import speak
 from proxy.audit.calls import Calls
 from proxy.audit.trail import Trail
 from proxy.brokers import Broker, Environment, Origin, load
@@ -17,13 +19,15 @@ from proxy.config import Tcp
 from proxy.config.document import parse_yaml
 from proxy.gate.browser import Hosts
 from proxy.gate.clients import Client, Keyring, digest, new_key
-from proxy.gateway import Door, Gateway, Mount, Policy
+from proxy.gateway import Gateway
 from proxy.halts import Halts
 from proxy.listener import Listener, open_listener
 from proxy.metrics import Metrics
+from proxy.relay.dialling import Dialler
 from proxy.relay.http import Relay
 from proxy.relay.upstream import Place, SessionUpstream
 from proxy.secret import Secret
+from proxy.settings import Settings
 from proxy.simulator import ca
 from proxy.store.disk import MemoryDisk
 from proxy.store.memory import MemoryStore
@@ -203,7 +207,8 @@ class Setting:
     """What may differ between labs. `root` serves the mount at the root; `idle` and `total` are seconds.
 
     `credential` stands where the access token of generation 1 would, and goes where `placement` says. `fixed`: the
-    definition names the API's address, and the token's own leads nowhere.
+    definition names the API's address, and the token's own leads nowhere. `at`: the port of another broker than the
+    scripted one.
     """
 
     root: bool = False
@@ -219,6 +224,7 @@ class Setting:
     placement: Placement = BEARER
     credential: str = field(default_factory=lambda: access_token(1))
     fixed: bool = False
+    at: int | None = None
 
 
 @asynccontextmanager
@@ -231,9 +237,10 @@ async def running(**options: Any) -> AsyncIterator[Lab]:
     environment = replace(broker.environments["here"], renew_cooldown=setting.cooldown, ca_file=CA_FILE)
     sealer = Sealer(b"k" * 32, "lab")
     vault = Vault(MemoryStore(), sealer)
-    await _log_in(vault, setting, scripted.port)
+    port = setting.at or scripted.port
+    await _log_in(vault, setting, port)
     journal = await Journal.open(Path("/state/journal"), sealer, files=MemoryDisk())
-    desk = Desk(scripted.port)
+    desk = Desk(port)
     keeper = CountingKeeper(
         "lab",
         broker=broker,
@@ -245,8 +252,8 @@ async def running(**options: Any) -> AsyncIterator[Lab]:
         clock=SystemClock(),
     )
     await keeper.start()
-    upstream, metrics = SessionUpstream(), Metrics()
-    origin = Origin("127.0.0.1", scripted.port)
+    upstream, dialler, metrics = SessionUpstream(), Dialler(), Metrics()
+    origin = Origin("127.0.0.1", port)
     place = Place(
         "lab",
         environment.api_hosts,
@@ -262,7 +269,7 @@ async def running(**options: Any) -> AsyncIterator[Lab]:
         api=broker.api().name,
         table=broker.api().table,
         scopes=frozenset(setting.scopes),
-        relay=Relay(broker=broker, place=place, keeper=keeper, upstream=upstream),
+        relay=Relay(broker=broker, place=place, keeper=keeper, upstream=upstream, dialler=dialler),
         user_agent="bearerd/test",
         also=frozenset({b"idempotency-key"}),
         apps={APP: Secret(APP_SECRET)},
@@ -273,6 +280,7 @@ async def running(**options: Any) -> AsyncIterator[Lab]:
     trail = Trail(Path("/state/audit"), vault, "lab", files=disk)
     await trail.open()
     gateway, key = _gateway(setting, mount, metrics, halts, trail)
+    speak(gateway, SystemClock(), no_settings, lambda: "")
     door = Door(None, "lab" if setting.root else None)
 
     def greet(listener: Listener) -> None:
@@ -285,12 +293,19 @@ async def running(**options: Any) -> AsyncIterator[Lab]:
         parts = (desk, keeper, environment, mount, key, upstream, trail, disk)
         yield Lab(gateway, metrics, listener, door, scripted, *parts)
     finally:
+        await gateway.streams.end_all()
         await listener.close()
         await keeper.close()
         await upstream.close()
+        await dialler.close()
         await trail.close()
         await journal.close()
         await scripted.stop()
+
+
+def no_settings() -> Settings:
+    """A lab has one mount, and no other one to lead to."""
+    raise AssertionError("a lab has no settings")
 
 
 async def _log_in(vault: Vault, setting: Setting, port: int) -> None:

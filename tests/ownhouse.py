@@ -52,7 +52,7 @@ class OwnHouse:
 
     async def call(self, method: str, target: str, *headers: str, body: bytes | None = None) -> Reply:
         """One request of the bot's on a connection of its own."""
-        port = port_of(self.app.listeners[0])
+        port = port_of(self.app.doors.listeners[0])
         lines = [
             f"{method} {target} HTTP/1.1",
             f"Host: 127.0.0.1:{port}",

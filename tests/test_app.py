@@ -54,7 +54,7 @@ async def answers(port: int) -> bool:
 async def test_a_start_opens_everything_and_a_stop_closes_it(state_dir: Path) -> None:
     """Listener, root, console and admin socket; a second stop does nothing."""
     async with house(state_dir, SECOND, ('console: "off"', "console: 127.0.0.1:0")) as home:
-        ports = [port_of(listener) for listener in home.app.listeners]
+        ports = [port_of(listener) for listener in home.app.doors.listeners]
         assert 2 == len(ports)
         assert home.app.console_url is not None
         assert "needs-login" == (await call(state_dir / "admin.sock", "ready", {}, timeout=5))["ready"]
@@ -82,7 +82,7 @@ async def test_a_start_that_fails_half_way_leaves_nothing_open(state_dir: Path) 
             app = App(settings, custody, lambda: settings)
             with pytest.raises(OSError, match="cannot listen"):
                 await app.start()
-            assert [] == app.listeners
+            assert [] == app.doors.listeners
             assert not (state_dir / "admin.sock").exists()
             await app.stop()
             await custody.close()
@@ -169,7 +169,7 @@ async def test_a_reload_takes_over_rights_and_mounts(state_dir: Path) -> None:
         assert not home.app.config_changed()
         assert ["questrade", "second"] == sorted(home.app.keepers)
         assert (1, 1) == (home.seen("rotations"), home.seen("orders"))
-        root = port_of(home.app.listeners[1])
+        root = port_of(home.app.doors.listeners[1])
         assert (403, "scope-denied") == (await home.call("GET", "/v1/accounts", port=root)).problem  # no right to it
 
 
@@ -210,7 +210,7 @@ async def test_a_reload_that_cannot_be_done_changes_nothing(
                 await home.app.reload()
 
             assert home.app.gateway.policy is before
-            assert (1, ["questrade"]) == (len(home.app.listeners), list(home.app.keepers))
+            assert (1, ["questrade"]) == (len(home.app.doors.listeners), list(home.app.keepers))
             assert 200 == (await home.order()).status
 
 
@@ -263,13 +263,13 @@ async def test_a_reload_with_a_failing_store_changes_nothing(state_dir: Path) ->
 async def test_a_mount_that_goes_takes_its_root_and_keeper_along(state_dir: Path) -> None:
     """Calls to it are unknown from then on, and its port is closed."""
     async with house(state_dir, SECOND) as home:
-        root = port_of(home.app.listeners[1])
+        root = port_of(home.app.doors.listeners[1])
         assert await answers(root)
         await home.rewrite((SECOND[1], SECOND[0]))
         await home.app.reload()
 
         assert not await answers(root)
-        assert (["questrade"], 1, 1) == (list(home.app.keepers), len(home.app.listeners), len(home.app._doors))
+        assert (["questrade"], 1, 1) == (list(home.app.keepers), len(home.app.doors.listeners), len(home.app.doors))
         assert (404, "unknown-mount") == (await home.call("GET", "/second/v1/accounts")).problem
 
 
@@ -289,7 +289,7 @@ async def test_a_root_that_moves_lets_the_calls_inside_end(state_dir: Path) -> N
     """An order on the old port is answered, however long the broker takes; new calls go to the new port."""
     here = ("trade]}\nclients", "trade], port: 0}\nclients")
     async with house(state_dir, here) as home, asyncio.TaskGroup() as group:
-        root = port_of(home.app.listeners[1])
+        root = port_of(home.app.doors.listeners[1])
         home.simulator.options.slow = 2.5
         home.simulator.faults.add("api-slow")
         inside = group.create_task(home.call("GET", "/v1/accounts", port=root))
@@ -307,7 +307,7 @@ async def test_reloads_and_stops_wait_for_each_other(state_dir: Path) -> None:
         first, second = await asyncio.gather(home.app.reload(), home.app.reload())
         assert ([["mounts"], []], 2) == (
             sorted([first["changed"], second["changed"]], reverse=True),
-            len(home.app.listeners),
+            len(home.app.doors.listeners),
         )
         async with asyncio.timeout(3), asyncio.TaskGroup() as group:
             group.create_task(home.app.stop())
@@ -321,7 +321,7 @@ async def test_a_root_listener_serves_its_mount(state_dir: Path) -> None:
     second = (SECOND[0], SECOND[1].replace("port: 0", "port: 0, grant: questrade"))
     rights = ("bot: {questrade: [read_acc", "bot: {second: [read_acc], questrade: [read_acc")
     async with house(state_dir, second, rights) as home:
-        root = port_of(home.app.listeners[1])
+        root = port_of(home.app.doors.listeners[1])
         assert 200 == (await home.call("GET", "/v1/accounts", port=root)).status
         assert 200 == (await home.call("GET", "/second/v1/accounts")).status
         assert ["questrade"] == list(home.app.keepers)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from proxy.assembly import USER_AGENT, endpoint_of, mount_of, policy_of
+from proxy.admission import Mount
+from proxy.assembly import USER_AGENT, endpoint_of, mount_of, needs_restart, policy_of
 from proxy.clientkeys import ClientKeys
 from proxy.clock import SystemClock
 from proxy.errors import Refusal
-from proxy.gateway import Mount
 from proxy.halts import Halts
 from proxy.relay.upstream import SessionUpstream
 from proxy.secret import Secret
@@ -163,3 +163,26 @@ def test_without_clients_everybody_is_local(tmp_path: Path, keys: ClientKeys, ha
     policy = policy_of(read(file, {"HOME": str(tmp_path)}), {}, keys, halts)
 
     assert "local" == policy.keyring.identify_key(None, 0.0).name
+
+
+OWN = "tls: {local_ca: true}"
+PLAIN_AND_TLS = f'{OWN}\nlisten: [127.0.0.1:1, "tls:0.0.0.0:2"]\n'
+
+
+def test_what_cannot_change_in_a_running_server_is_named(tmp_path: Path) -> None:
+    """Listeners, the store, the key; and whether plain text is taken where TLS is, too."""
+    old = settings(tmp_path, PLAIN_AND_TLS).config
+    assert [] == needs_restart(old, settings(tmp_path, f"{PLAIN_AND_TLS}limits: {{connections: 7}}").config)
+    certificate = "tls: {certificate_file: a, key_file: b}"
+    for change, names in (
+        ((OWN, certificate), []),
+        (("127.0.0.1:1", "127.0.0.1:7"), ["listen"]),
+        ((OWN, f"{OWN}\nstate: other"), ["state"]),
+        ((PLAIN_AND_TLS, "store: sqlite:other.db"), ["listen", "store", "tls (on or off)"]),
+    ):
+        changed = settings(tmp_path, PLAIN_AND_TLS.replace(*change)).config
+        assert names == needs_restart(old, changed)
+    private = settings(tmp_path, PLAIN_AND_TLS.replace("127.0.0.1:1,", "0.0.0.0:1,") + "plaintext: accepted").config
+    assert ["plaintext"] == needs_restart(private, private.model_copy(update={"plaintext": None}))
+    asked = private.model_copy(update={"tls": private.tls.model_copy(update={"client_ca_file": tmp_path})})
+    assert ["tls.client_ca_file"] == needs_restart(private, asked)

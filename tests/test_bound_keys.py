@@ -93,7 +93,7 @@ class Application:
         self.keys[person] = await self.key(f"alpaca/{person}")
 
     async def call(self, key: str, target: str = ACCOUNT) -> Reply:
-        port = port_of(self.app.listeners[0])
+        port = port_of(self.app.doors.listeners[0])
         head = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n\r\n"
         async with connected("127.0.0.1", port) as wire:
             await wire.send(head.encode())

@@ -16,10 +16,10 @@ import pytest
 from aiohttp import web
 from playwright.async_api import BrowserContext, Page, Response, Route, async_playwright
 
+from proxy.admission import Door
 from proxy.config import Tcp
 from proxy.console.server import Console
 from proxy.gate.browser import Hosts
-from proxy.gateway import Door
 from proxy.listener import Listener, open_listener
 from tests.callers import eventually
 from tests.console.visitor import TOKEN, View, console_at
@@ -36,6 +36,7 @@ SOME = [
     "fetch-get", "fetch-no-cors-credentials", "fetch-post-no-cors", "fetch-post-json", "form-post", "form-text",
     "frame", "frame-read", "image", "script", "style", "event-source", "beacon-text", "window", "xhr-post-credentials",
     "object", "worker-fetch", "sandbox-form", "redirect-307-post", "data-frame", "prefetch",
+    "socket", "socket-sandbox",
 ]  # fmt: skip
 WEBSOCKET = [
     "Upgrade: websocket",
@@ -237,7 +238,7 @@ async def attack_the_listener(window: Window) -> tuple[set[str], set[str]]:
             break
     for page in pages.values():
         await page.close()
-    assert [] == [text for found in read.values() for text in found.values() if '"ok"' in text]
+    assert [] == [text for found in read.values() for text in found.values() if '"ok"' in text or text == "open"]
     return ways & set(window.scene.calls), ways
 
 
@@ -245,6 +246,8 @@ def judge(scene: Scene, arrived: set[str], ways: set[str]) -> None:
     """All that can leave a browser came, and was refused, with nothing in an answer that would let a page in."""
     assert NEVER_LEAVE >= {way.partition(".")[2] for way in ways - arrived}
     assert {403, 421} == {call.status for call in scene.all}
+    sockets = {name.partition(".")[0] for name in arrived if ".socket" in name}
+    assert {"foreign", "neighbour", "rebound", "file"} == sockets
     assert [] == scene.lab.broker.visits
     answered = {name for call in scene.all for name in call.answered}
     assert set() == {name for name in answered if name.startswith("access-control-") or name == "set-cookie"}
@@ -346,6 +349,7 @@ RAW: dict[str, tuple[str, str, list[str], int]] = {
     "a forwarded host": ("GET", "/lab/v1/accounts", ["Host: evil.test", "X-Forwarded-Host: {host}"], 421),
     "a WebSocket of a page": ("GET", "/lab/v1/events", [SITE, *WEBSOCKET], 403),
     "a WebSocket of a rebound page": ("GET", "/lab/v1/events", ["Host: rebound.test:{port}", *WEBSOCKET], 421),
+    "a WebSocket of our own origin": ("GET", "/lab/v1/events", ["Origin: http://{host}", *WEBSOCKET], 403),
     "a WebSocket by its site": ("GET", "/lab/v1/accounts", ["Sec-Fetch-Site: cross-site", *WEBSOCKET], 403),
     "a tunnel": ("CONNECT", "{host}", [SITE], 403),
     "a trace": ("TRACE", "/lab/v1/accounts", [SITE], 403),

@@ -1,22 +1,19 @@
-"""Our own certificates: what is refused, in which words, and when a new one is in force."""
+"""Our own certificates: when a new one is in force, and what is told of them."""
 
 import asyncio
-import shutil
-import ssl
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from proxy.certificates import Certificates, InForce, Unfit, hosts_of, load, place
-from proxy.clock import Now, SystemClock
-from proxy.config import ConfigInvalid, Tcp, Tls
+from proxy import localca
+from proxy.certificates import RETRY, Certificates, place
+from proxy.clock import Now
+from proxy.config import Config, ConfigInvalid, Tcp
+from proxy.inforce import hosts_of
 from proxy.settings import read
 from tests.authority import DAY, HERE, Authority, Pair
-
-NOW = SystemClock().now().wall  # certificates are judged by OpenSSL's own clock, too
+from tests.test_inforce import NOW, NOWHERE, another_key, loaded, told
 
 
 @dataclass
@@ -24,122 +21,15 @@ class SetClock:
     """A clock that is moved by hand."""
 
     wall: float = NOW
+    stepped: float = 0.0  # of that, by somebody who set the clock
 
     def now(self) -> Now:
-        return Now(self.wall, self.wall)
+        return Now(self.wall, self.wall - self.stepped)
 
 
 @pytest.fixture(name="authority")
 def _authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path / "tls", "ours", now=NOW)
-
-
-def told(pair: Pair, client_ca: Path | None = None, **more: Any) -> Tls:
-    return Tls.model_construct(
-        certificate_file=pair.certificate, key_file=pair.key, client_ca_file=client_ca, client_certificate="any", **more
-    )
-
-
-def loaded(pair: Pair, client_ca: Path | None = None, *, expired: bool = False) -> InForce:
-    return load(told(pair, client_ca), NOW, expired=expired)
-
-
-def test_a_certificate_and_its_key_are_put_in_force(authority: Authority) -> None:
-    """TLS 1.2 at least, ciphers with forward secrecy only, and no question for clients' certificates."""
-    pair = authority.issue("server", *HERE, "*.bearerd.internal", "Bearerd.Internal")
-
-    found = loaded(pair)
-
-    assert ssl.TLSVersion.TLSv1_2 == found.context.minimum_version
-    assert ssl.CERT_NONE == found.context.verify_mode
-    names = {cipher["name"] for cipher in found.context.get_ciphers()}
-    assert all(name.startswith(("ECDHE-", "TLS_")) and "CBC" not in name and "SHA1" not in name for name in names)
-    assert ("localhost", "bearerd.internal", "127.0.0.1", "::1") == found.hosts
-    assert (90 * DAY, None) == (found.ends - found.begins, found.authority_ends)
-
-
-def test_clients_are_asked_for_a_certificate_each_time(authority: Authority, tmp_path: Path) -> None:
-    """With an authority of theirs, and no session that would let them in without being asked again."""
-    other = Authority(tmp_path / "theirs", "theirs", now=NOW)
-
-    found = loaded(authority.issue("server", *HERE), other.file)
-
-    assert (ssl.CERT_REQUIRED, 0) == (found.context.verify_mode, found.context.num_tickets)
-    assert found.context.options & ssl.OP_NO_TICKET
-    # Of TLS 1.2 the library would resume sessions by their number, whatever is said of tickets.
-    assert ssl.TLSVersion.TLSv1_3 == found.context.minimum_version
-    assert (ssl.CERT_NONE, True) == (found.for_pages.verify_mode, found.for_pages is not found.context)
-    assert found.authority_ends == other.certificate.not_valid_after_utc.timestamp()
-
-
-def _another_key(authority: Authority, pair: Pair) -> None:
-    other = authority.issue("other", *HERE)
-    shutil.copy(other.key, pair.key)
-
-
-def _folder(_authority: Authority, pair: Pair) -> None:
-    pair.certificate.unlink()
-    pair.certificate.mkdir()
-
-
-def _append_key(_authority: Authority, pair: Pair) -> None:
-    pair.certificate.write_bytes(pair.certificate.read_bytes() + pair.key.read_bytes())
-
-
-Spoil = Callable[[Authority, Pair], object]
-SPOILT: dict[str, tuple[Spoil, str, str]] = {
-    "no certificate": (lambda _, pair: pair.certificate.unlink(), "certificate_file", "cannot be read: No such file"),
-    "a folder": (_folder, "certificate_file", "Is a dir"),
-    "no PEM": (lambda _, pair: pair.certificate.write_text("c4n4ry"), "certificate_file", "-----BEGIN CERTIFICATE"),
-    "a key inside": (_append_key, "certificate_file", "move the key to a file of its own"),
-    "no key": (lambda _, pair: pair.key.unlink(), "key_file", "cannot be read: No such file"),
-    "not a key": (lambda _, pair: pair.key.write_text("c4n4ry"), "key_file", "-----BEGIN PRIVATE KEY"),
-    "for others": (lambda _, pair: pair.key.chmod(0o644), "key_file", "(mode 0644); run: chmod 600"),
-    "another's": (_another_key, "key_file", "is not the key of the certificate in"),
-    "encrypted": (
-        lambda authority, _: authority.issue("server", *HERE, passphrase=b"c4n4ry"), "key_file", "openssl pkey -in",
-    ),
-    "over": (
-        lambda authority, _: authority.issue("server", *HERE, begins=NOW - 9 * DAY, lives=8 * DAY),
-        "certificate_file",
-        "expired at",
-    ),
-    "early": (
-        lambda authority, _: authority.issue("server", *HERE, begins=NOW + DAY), "certificate_file", "not valid before",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("fault", list(SPOILT))
-def test_a_file_that_is_no_good_is_named_with_what_helps(authority: Authority, fault: str) -> None:
-    """The key of the configuration, the file, and the fix; never a byte of what is in the file."""
-    pair = authority.issue("server", *HERE)
-    spoil, key, says = SPOILT[fault]
-    spoil(authority, pair)
-
-    with pytest.raises(Unfit) as unfit:
-        loaded(pair)
-
-    assert key == unfit.value.key
-    assert str(pair.key if key == "key_file" else pair.certificate) in unfit.value.message
-    assert says in str(unfit.value)
-    assert "c4n4ry" not in str(unfit.value)
-
-
-@pytest.mark.parametrize("content", ["", "c4n4ry"])
-def test_an_authority_that_is_none_is_named(authority: Authority, tmp_path: Path, content: str) -> None:
-    """An empty file would let nobody in, or everybody."""
-    file = tmp_path / "ca.pem"
-    file.write_text(content)
-    with pytest.raises(Unfit, match=r"ca\.pem holds no certificate") as unfit:
-        loaded(authority.issue("server", *HERE), file)
-    assert "client_ca_file" == unfit.value.key
-
-
-def test_a_server_starts_with_a_certificate_that_is_over(authority: Authority) -> None:
-    """Without a server tokens are lost; with it operators see what is wrong."""
-    pair = authority.issue("server", *HERE, begins=NOW - 9 * DAY, lives=8 * DAY)
-    assert loaded(pair, expired=True).ends < NOW
 
 
 @pytest.mark.parametrize(
@@ -170,7 +60,7 @@ async def test_new_files_are_in_force_a_moment_later(authority: Authority) -> No
     """As long as key and certificate do not fit each other, and where the new one is over, the old one stays."""
     clock = SetClock()
     pair = authority.issue("server", *HERE)
-    found = Certificates(told(pair), await asyncio.to_thread(loaded, pair), clock)
+    found = Certificates(told(pair), NOWHERE, await asyncio.to_thread(loaded, pair), clock)
     first = found.context()
     assert ((), False) == (tuple(found.warnings()), await looked(found))
 
@@ -182,7 +72,7 @@ async def test_new_files_are_in_force_a_moment_later(authority: Authority) -> No
     assert ("localhost:7", "new.internal:7", "127.0.0.1:7", "[::1]:7") == found.names(7)
 
     second = found.context()
-    _another_key(authority, pair)
+    another_key(authority, pair)
     assert not await looked(found)
     assert not await looked(found)
     assert (second, True) == (found.context(), "is not the key of the certificate" in found.warnings()[0])
@@ -198,7 +88,7 @@ async def test_a_certificate_that_ends_is_told_of(authority: Authority, tmp_path
     other = Authority(tmp_path / "theirs", "theirs", now=NOW)
     long, short = authority.issue("server", *HERE), authority.issue("short", *HERE, lives=4 * DAY)
     clock = SetClock(NOW + 75 * DAY)
-    found = Certificates(told(long, other.file), await asyncio.to_thread(loaded, long, other.file), clock)
+    found = Certificates(told(long, other.file), NOWHERE, await asyncio.to_thread(loaded, long, other.file), clock)
     assert [] == found.warnings()
     clock.wall = NOW + 77 * DAY - 1800
     assert [f"the certificate {long.certificate} expires in 12d23h: replace the file in time"] == found.warnings()
@@ -207,7 +97,7 @@ async def test_a_certificate_that_ends_is_told_of(authority: Authority, tmp_path
     assert "clients that check it do not call" in over
     assert f"an authority in {other.file} expires soon: clients' certificates end with it" == authority_line
 
-    found = Certificates(told(short), await asyncio.to_thread(loaded, short), clock)
+    found = Certificates(told(short), NOWHERE, await asyncio.to_thread(loaded, short), clock)
     for days, lines in ((2.5, 0), (3.5, 1), (-1, 1)):
         clock.wall = NOW + days * DAY
         assert lines == len(found.warnings())
@@ -276,3 +166,101 @@ async def test_a_reload_takes_other_files_whole_or_not_at_all(authority: Authori
     found.take(other.tls, in_force)
     assert (("other.internal",), False) == (found.hosts, await looked(found))
     assert replace(in_force) == in_force
+
+
+LOCAL = """\
+version: 1
+listen: 127.0.0.1:0
+console: "off"
+store: sqlite:state/store.db
+clients: none
+tls: {local_ca: true}
+"""
+
+
+async def own(tmp_path: Path, text: str = LOCAL) -> Config:
+    """A configuration with a local authority that has been made."""
+    await asyncio.to_thread((tmp_path / "config.yaml").write_text, text)
+    config = (await asyncio.to_thread(read, tmp_path / "config.yaml", {"HOME": str(tmp_path)})).config
+    await asyncio.to_thread(localca.make, localca.file_of(config), (), NOW)
+    return config
+
+
+async def test_a_certificate_of_the_local_authority_is_made_anew_in_time(tmp_path: Path) -> None:
+    """At two thirds of its life, and where the clock was ahead when it was made; nobody has to do anything."""
+    clock, config = SetClock(), await own(tmp_path)
+    found = await Certificates.opened(config, clock)
+    first, ends = found.context(), found.ends
+    assert (tmp_path / "state/tls/bundle.pem").exists()
+    clock.wall = NOW + 60 * DAY - 5
+    assert (False, first) == (await found.look(), found.context())
+
+    clock.wall = NOW + 60 * DAY + 5
+    assert await found.look()
+    assert (True, True) == (found.context() is not first, found.ends > ends + 59 * DAY)
+    assert ([], False) == (found.warnings(), await found.look())
+
+    clock.wall = NOW + DAY  # it was ahead by two months
+    assert await found.look()
+    assert (False, ends + DAY) == (await found.look(), found.ends)
+
+
+async def test_a_renewal_that_fails_is_told_of_and_tried_again(tmp_path: Path) -> None:
+    """Ten minutes later; the certificate in force stays until then."""
+    clock, config = SetClock(), await own(tmp_path)
+    found = await Certificates.opened(config, clock)
+    first, file = found.context(), localca.file_of(config)
+    clock.wall += 61 * DAY
+    await asyncio.to_thread(file.chmod, 0o644)
+    assert not await looked(found)
+    for _ in range(2):
+        assert (False, first) == (await found.look(), found.context())
+        assert "no new certificate can be made: " in found.warnings()[0]
+    await asyncio.to_thread(file.chmod, 0o600)
+
+    clock.wall += RETRY
+    assert await looked(found)
+    assert ([], True) == (found.warnings(), found.context() is not first)
+
+
+async def test_a_clock_that_was_ahead_puts_no_renewal_off(tmp_path: Path) -> None:
+    """One that failed meanwhile is tried again in ten minutes of real time."""
+    clock, config = SetClock(), await own(tmp_path)
+    found = await Certificates.opened(config, clock)
+    file = localca.file_of(config)
+    clock.wall, clock.stepped = NOW + 365 * DAY, 365 * DAY
+    await asyncio.to_thread(file.chmod, 0o644)
+    assert not await looked(found)
+    await asyncio.to_thread(file.chmod, 0o600)
+
+    clock.wall, clock.stepped = NOW + 61 * DAY, 0.0
+    assert await looked(found)
+    assert NOW + 150 * DAY < found.ends
+
+
+async def test_another_authority_is_in_force_at_once(tmp_path: Path) -> None:
+    """With `bearerd tls init --replace`; names that it lacks are told of, one that ends is too."""
+    more = 'allowed_hosts: ["bearerd.internal:*"]\n'
+    clock, config = SetClock(), await own(tmp_path, LOCAL + more)
+    found = await Certificates.opened(config, clock)
+    assert ["the local CA was made without bearerd.internal; to be called so, run: bearerd tls init --replace"] == (
+        found.warnings()
+    )
+    await asyncio.to_thread(localca.make, localca.file_of(config), ["bearerd.internal"], NOW, replace=True)
+
+    assert await looked(found)
+    assert ([], True) == (found.warnings(), "bearerd.internal" in found.hosts)
+    clock.wall = NOW + localca.LIFE - 2 * DAY - 60
+    assert await found.look()
+    assert ["the local CA expires in 2d0h: run: bearerd tls init --replace"] == found.warnings()
+
+
+async def test_a_configuration_without_its_authority_names_the_command(tmp_path: Path) -> None:
+    """It is made on request only: who trusts it should know of it."""
+    await asyncio.to_thread((tmp_path / "config.yaml").write_text, LOCAL)
+    config = (await asyncio.to_thread(read, tmp_path / "config.yaml", {"HOME": str(tmp_path)})).config
+
+    with pytest.raises(ConfigInvalid, match="bearerd tls init") as invalid:
+        await Certificates.opened(config, SetClock())
+    (problem,) = invalid.value.problems
+    assert ("tls.local_ca", 6) == (problem.path, problem.mark and problem.mark.line)

@@ -79,7 +79,7 @@ def _sections(page: str) -> dict[str, str]:
 
 CONFIGURATIONS = [
     (page, heading, index)
-    for page in ("logins.md", "clients.md", "guards.md")
+    for page in ("logins.md", "clients.md", "guards.md", "tls.md")
     for heading, text in _sections(page).items()
     for index in range(len(re.findall(r"^```yaml$", text, re.MULTILINE)))
 ]

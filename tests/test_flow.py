@@ -1,7 +1,10 @@
 """What waits in memory for ends that are slow, on real sockets: the library's own settings are what is changed."""
 
 import asyncio
+import fcntl
 import ssl
+import sys
+import termios
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +13,7 @@ import pytest
 
 from proxy.flow import PIECE, WAITING, keep_little, read_in_pieces
 from proxy.simulator import ca
+from proxy.sockets import untaken
 from tests.callers import eventually
 
 MUCH = 24 << 20  # bytes: more than a system keeps for a connection that nobody reads
@@ -108,3 +112,19 @@ async def test_who_writes_has_to_wait_soon(ends: tuple[End, End]) -> None:
         if not here.line.get_write_buffer_size():
             break
     assert 0 == here.line.get_write_buffer_size()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere what waits in the system is not known")
+async def test_all_that_waits_is_counted(ends: tuple[End, End]) -> None:
+    """With TLS it waits in two places here; a slow client's progress would not show in one of them."""
+    here, there = ends
+    written = 0
+    while not here.waits.is_set() and written < MUCH:
+        here.line.write(b"x" * PIECE)
+        written += PIECE
+        await asyncio.sleep(0)
+    waiting = await still(lambda: untaken(here.line))
+    arrived = fcntl.ioctl(there.line.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
+    inside = there.line.get_read_buffer_size() if hasattr(there.line, "get_read_buffer_size") else 0
+
+    assert written <= waiting + int.from_bytes(arrived, sys.byteorder) + inside

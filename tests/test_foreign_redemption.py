@@ -27,7 +27,7 @@ async def answers(app: App, call: str, seconds: float) -> list[str]:
     found: list[str] = []
 
     async def caller() -> None:
-        wire = Wire(app.url)
+        wire = Wire(app.doors.url)
         while asyncio.get_running_loop().time() < end:
             reply = await wire.call("GET", f"/here{call}")
             found.append("cut off" if reply is None else f"{reply.status} {reply.ours or ''}".strip())

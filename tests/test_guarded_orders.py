@@ -18,7 +18,7 @@ Told = tuple[str, str, str | None, bytes]  # method, target below the mount, Con
 
 
 async def call(app: App, told: Told) -> Reply:
-    bound = app.listeners[0].bound
+    bound = app.doors.listeners[0].bound
     assert isinstance(bound, Tcp)
     method, target, media, body = told
     lines = [f"{method} /here{target} HTTP/1.1", f"Host: 127.0.0.1:{bound.port}", "Accept: application/json"]

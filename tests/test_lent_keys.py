@@ -44,7 +44,7 @@ async def test_a_lent_key_counts_within_the_block_only(state_dir: Path) -> None:
         async with held(socket_of(home), "lend", wish(key), timeout=5) as (answer, _):
             assert 200 == await status_with(home, key)
             expected = {"client": "bot", "key_needed": True, "url": f"http://127.0.0.1:{home.port}"}
-            assert expected | {"roots": {}, "mounts": ["questrade"]} == answer
+            assert expected | {"secure_url": None, "roots": {}, "mounts": ["questrade"]} == answer
             assert 1 == len(await home.app.custody.store.read_all("client/"))  # the house's own
 
         await becomes(home, key, 401)

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import pytest
 
 from proxy import flow, intake, listener, outbound, parser
+from proxy.admission import Door
 from proxy.config import Tcp
 from proxy.config.model import Limits
 from proxy.console import server as console
 from proxy.gate.browser import Hosts
-from proxy.gateway import Door
 from proxy.listener import LARGEST_HEAD, LONGEST_LINE, MOST_HEADERS, Listener, open_listener
 from proxy.relay import http, upstream
 from proxy.relay.upstream import Place

@@ -21,6 +21,7 @@ from proxy.listener import (
     Listener,
     open_listener,
 )
+from proxy.parser import REQUESTS_AHEAD
 from proxy.vestibule import Crowd
 from tests.callers import eventually
 
@@ -210,6 +211,28 @@ async def test_what_comes_after_an_upgrade_is_no_head(listener: Listener) -> Non
         for _ in range(3):
             await line.send_bytes(b"x" * 30_000)
         assert "[30000, 30000, 30000]" == await line.receive_str(timeout=5)
+
+
+async def test_a_body_behind_an_upgrade_that_is_declined_is_no_head(listener: Listener, service: Service) -> None:
+    """What a client has sent already, in the hope of another protocol, is read as the request that it is."""
+    upgrade = b"Connection: upgrade\r\nUpgrade: websocket\r\n"
+    length = b"POST /body HTTP/1.1\r\n%bContent-Length: 200000\r\nConnection: close\r\n\r\n" % HOST
+    answer = await talk(listener, b"GET / HTTP/1.1\r\n" + HOST + upgrade + b"\r\n" + length + b"a" * 200_000)
+
+    assert ["/", "/body"] == service.seen
+    assert answer.endswith(b"\r\n\r\n" + b"a" * 200_000)
+
+
+async def test_requests_that_are_sent_ahead_of_a_body_s_end_are_all_answered(listener: Listener) -> None:
+    """aiohttp counts a request that was taken before its body was there as one that waits, and so pauses too early."""
+    reader, writer = await connect(listener)
+    async with asyncio.timeout(5):
+        writer.write(b"POST /body HTTP/1.1\r\n" + HOST + b"Content-Length: 4\r\n\r\n")
+        await asyncio.sleep(0.05)
+        ahead = 3 * REQUESTS_AHEAD
+        writer.write(b"body" + (b"GET / HTTP/1.1\r\n" + HOST + b"\r\n") * ahead + get(b"/end"))
+        assert 1 + ahead + 1 == (await reader.read()).count(b" 200 OK\r\n")
+    writer.close()
 
 
 async def test_a_head_that_comes_in_small_pieces_has_the_same_limit(listener: Listener) -> None:

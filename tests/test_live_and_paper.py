@@ -60,7 +60,7 @@ class Desk:
         return {host: seen[name] for host, seen in found.items() if seen["calls"]}
 
     async def call(self, client: str, target: str, *headers: str, body: object = None) -> Reply:
-        bound = self.app.listeners[0].bound
+        bound = self.app.doors.listeners[0].bound
         assert isinstance(bound, Tcp)
         content = b"" if body is None else json.dumps(body).encode()
         lines = [f"{'GET' if body is None else 'POST'} {target} HTTP/1.1", f"Host: 127.0.0.1:{bound.port}", *headers]

@@ -18,8 +18,8 @@ MOUNT_FIELDS = {
     "rates",
 }  # fmt: skip
 STATUS_FIELDS = {
-    "schema", "version", "pid", "url", "urls", "console", "started", "now", "store", "config", "config_changed",
-    "open_to_all", "draining", "ready", "warnings", "halts", "mounts", "clients",
+    "schema", "version", "pid", "url", "urls", "secure_url", "console", "started", "now", "store", "config",
+    "config_changed", "streams", "open_to_all", "draining", "ready", "warnings", "halts", "mounts", "clients",
     "audit",
 }  # fmt: skip
 

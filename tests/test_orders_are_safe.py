@@ -165,7 +165,7 @@ class Floor:
 
     @property
     def url(self) -> str:
-        return self.app.url
+        return self.app.doors.url
 
     def cut(self) -> Cut | None:
         """What becomes of the next connection to the broker."""

@@ -233,6 +233,52 @@ async def test_what_is_no_http_is_lost(client: aiohttp.ClientSession, broker: Sc
     assert "malformed" == caught.value.kind
 
 
+@pytest.mark.parametrize("together", [True, False], ids=["with the head", "later"])
+async def test_a_body_that_goes_wrong_ends_at_once(
+    client: aiohttp.ClientSession, broker: ScriptedBroker, together: bool
+) -> None:
+    """The library closes the connection and leaves whoever reads the body waiting, for ever if nothing limits it.
+
+    If this fails after an update of aiohttp, look for another way to tell the reader of a body.
+    """
+
+    async def stray(visit: Visit) -> None:
+        await visit.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n.\r\n")
+        if not together:
+            await asyncio.sleep(0.05)
+        await visit.write(b"this is no chunk\r\n")
+        await visit.wait_gone()
+
+    broker.script.append(stray)
+    async with asyncio.timeout(3):
+        with pytest.raises(Lost, match="no valid HTTP"):
+            await fetch(client, broker.port, timeout=aiohttp.ClientTimeout(total=None))
+        await broker.visits[0].gone.wait()
+
+
+async def test_a_silent_peer_is_asked_whether_it_is_there(
+    client: aiohttp.ClientSession, broker: ScriptedBroker
+) -> None:
+    """By TCP, after half a minute: on a stream there is nothing of ours that could fail to arrive."""
+    url = URL(f"https://127.0.0.1:{broker.port}/x", encoded=True)
+
+    async def begin(visit: Visit) -> None:
+        await visit.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await visit.wait_gone()
+
+    broker.script.append(begin)
+    async with client.get(url, allow_redirects=False) as reply:
+        assert reply.connection is not None
+        assert reply.connection.transport is not None
+        line = reply.connection.transport.get_extra_info("socket")
+        assert line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        names = [name for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT") if hasattr(socket, name)]
+        assert [30, 10, 3][-len(names) :] == [
+            line.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names
+        ]
+        reply.close()
+
+
 async def test_no_error_of_ours_repeats_what_was_sent(client: aiohttp.ClientSession, broker: ScriptedBroker) -> None:
     """Neither URL nor header nor answer; the cause is hidden too."""
 

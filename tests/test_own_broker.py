@@ -173,7 +173,7 @@ async def test_an_order_is_placed_once(trading: OwnHouse) -> None:
     reply = await trading.call("POST", ORDERS, "Content-Type: application/json", body=ORDER)
 
     assert 201 == reply.status
-    assert f"{trading.app.url}{ORDERS}/1" == reply.one("Location")
+    assert f"{trading.app.doors.url}{ORDERS}/1" == reply.one("Location")
     assert (1, ORDER) == (trading.seen("orders"), trading.broker.received[-1].body)
 
 

@@ -46,7 +46,7 @@ class Office:
         return answer
 
     async def call(self, client: str, method: str, target: str, *headers: str, body: object = None) -> Reply:
-        bound = self.app.listeners[0].bound
+        bound = self.app.doors.listeners[0].bound
         assert isinstance(bound, Tcp)
         content = b"" if body is None else json.dumps(body).encode()
         lines = [f"{method} {target} HTTP/1.1", f"Host: {bound}", *headers]

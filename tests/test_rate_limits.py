@@ -48,7 +48,7 @@ class Desk:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{port_of(self.app.listeners[0])}/here"
+        return f"http://127.0.0.1:{port_of(self.app.doors.listeners[0])}/here"
 
     async def call(self, client: str, path: str, method: str = "GET", body: object = None) -> Reply:
         headers = {"Authorization": f"Bearer {self.keys[client]}"}

@@ -23,7 +23,7 @@ REFUSALS = {
     "unknown method": (b"OPTIONS /lab/v1/accounts HTTP/1.1\r\nHost: {host}\r\nX-Api-Key: {key}\r\n\r\n", 403),
     "expectation": (b"GET /lab/v1/accounts HTTP/1.1\r\nHost: {host}\r\nX-Api-Key: {key}\r\nExpect: x\r\n\r\n", 417),
     "denied row": (b"GET /lab/v1/wallet HTTP/1.1\r\nHost: {host}\r\nX-Api-Key: {key}\r\n\r\n", 403),
-    "websocket": (b"GET /lab/v1/events HTTP/1.1\r\nHost: {host}\r\nX-Api-Key: {key}\r\n\r\n", 400),
+    "websocket": (b"GET /lab/v1/events HTTP/1.1\r\nHost: {host}\r\nX-Api-Key: {key}\r\n\r\n", 426),
     "large body": (
         b"POST /lab/v1/document HTTP/1.1\r\nHost: {host}\r\nX-Api-Key: {key}\r\nContent-Length: 999999\r\n\r\n", 413,
     ),

@@ -221,7 +221,7 @@ async def test_a_slow_disk_costs_no_request(state_dir: Path, figure: Figure) -> 
             await app.operations.login("questrade", at["refresh_token"])
             key = (await app.operations.clients_add("bot"))["key"]
             before = files.syncs
-            tally = await reads(app.url, key, 5)
+            tally = await reads(app.doors.url, key, 5)
             await check(at["control"], tally, 5, figure)
             rotations = (await asyncio.to_thread(state, at["control"]))["rotations"] - 1
             assert 2 * (rotations - 1) <= files.syncs - before

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from proxy import localca
 from proxy.clock import SystemClock
 from proxy.config import ConfigInvalid
 from proxy.operations import NotPossible
@@ -89,7 +90,7 @@ async def test_curl_calls_over_tls(tls: Tls) -> None:
     """By address and by any name of the certificate; a name that is not ours stays refused."""
     curl = ["curl", "--disable", "-sS", "--max-time", "20", "-H", f"Authorization: Bearer {tls.house.key}"]
     curl += ["--cacert", str(tls.ours.file)]
-    assert f"https://127.0.0.1:{tls.port}" == tls.house.app.url
+    assert f"https://127.0.0.1:{tls.port}" == tls.house.app.doors.url
     for host in ("127.0.0.1", "bearerd.internal"):
         there = ["--resolve", f"{host}:{tls.port}:127.0.0.1", f"https://{host}:{tls.port}{CALL}"]
         assert "26598145" in await asyncio.to_thread(run, [*curl, *there])
@@ -284,7 +285,7 @@ async def test_a_mounts_own_port_speaks_tls_too(tmp_path: Path) -> None:
     async with secured(
         tmp_path, "", ("scopes: [read_acc, read_md, trade]}", "scopes: [read_acc, read_md, trade], port: 0}")
     ) as tls:
-        (root,) = [listener for listener, mount in tls.house.app.doors() if mount]
+        (root,) = [listener for listener, mount in tls.house.app.doors.all() if mount]
         assert (
             f"https://127.0.0.1:{port_of(root)}"
             == root.url
@@ -357,3 +358,93 @@ async def test_a_socket_where_others_may_write_is_refused(tmp_path: Path) -> Non
         async with house(tmp_path, ("listen: 127.0.0.1:0", f"listen: unix:{place}/b.sock")):
             pass
     assert not await asyncio.to_thread((place / "b.sock").exists)
+
+
+BOTH = ("listen: 127.0.0.1:0", 'listen: [127.0.0.1:0, "tls:127.0.0.1:0"]')
+ROOT = ("scopes: [read_acc, read_md, trade]}", "scopes: [read_acc, read_md, trade], port: 0}")
+
+
+async def asked(port: int, context: ssl.SSLContext | None, key: str, target: str = "/v1/accounts") -> Reply:
+    """One call over TLS, or without."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    try:
+        writer.write(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n\r\n".encode())
+        reply: Reply = await Wire(reader, writer).reply()
+        return reply
+    finally:
+        writer.close()
+
+
+async def test_only_addresses_with_tls_in_front_speak_it(tmp_path: Path) -> None:
+    """If any has it; a mount's own port takes both then, and answers with the address that was called."""
+    async with secured(tmp_path, "", BOTH, ROOT) as tls:
+        key, context = tls.house.key, tls.context()
+        plain, secure, root = map(port_of, tls.house.app.doors.listeners)
+        assert [200, 200] == [
+            (await asked(plain, None, key, CALL)).status, (await asked(secure, context, key, CALL)).status,
+        ]  # fmt: skip
+        assert [200, 200] == [(await asked(root, None, key)).status, (await asked(root, context, key)).status]
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError, AssertionError)):
+            await asked(secure, None, key, CALL)
+        with pytest.raises(ssl.SSLError):
+            await asked(plain, context, key, CALL)
+
+        status = tls.house.app.operations.status()
+        assert (f"http://127.0.0.1:{plain}", f"https://127.0.0.1:{secure}") == (status["url"], status["secure_url"])
+        assert f"http://127.0.0.1:{root}" == status["mounts"][0]["root_url"]
+        token = f"/oauth2/token?grant_type=refresh_token&refresh_token={key}"
+        for end, scheme in ((None, "http"), (context, "https")):
+            assert f"{scheme}://127.0.0.1:{root}/" == (await asked(root, end, key, token)).document["api_server"]
+
+
+async def test_where_only_tls_is_listened_to_a_port_of_its_own_takes_nothing_else(tmp_path: Path) -> None:
+    """And a reload that asks for certificates asks for them there, too."""
+    async with secured(tmp_path, "", ("listen: 127.0.0.1:0", "listen: tls:127.0.0.1:0"), ROOT) as tls:
+        _, root = map(port_of, tls.house.app.doors.listeners)
+        assert 200 == (await asked(root, tls.context(), tls.house.key)).status
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError, AssertionError)):
+            await asked(root, None, tls.house.key)
+        await tls.house.rewrite(("tls/server.key}", "tls/server.key, client_ca_file: tls/theirs.pem}"))
+        await tls.house.app.reload()
+        with pytest.raises((asyncio.IncompleteReadError, OSError)):
+            await asked(root, tls.context(), tls.house.key)
+
+
+async def test_the_local_authority_serves_who_trusts_it(tmp_path: Path) -> None:
+    """Another one takes its place without a dropped connection: open ones go on, new ones need the new root."""
+    file = tmp_path / "tls" / localca.FILE
+    first = await asyncio.to_thread(localca.make, file, (), NOW)
+    async with house(tmp_path, BOTH, ("clients:\n", "tls: {local_ca: true}\nclients:\n")) as home:
+        port = port_of(home.app.doors.listeners[1])
+        other = ssl.create_default_context()
+        old = ssl.create_default_context(cadata=first.pem.decode())
+        wire = Wire(*await asyncio.open_connection("127.0.0.1", port, ssl=old, server_hostname="localhost"))
+        head = f"GET {CALL} HTTP/1.1\r\nHost: localhost:{port}\r\nAuthorization: Bearer {home.key}\r\n\r\n".encode()
+        await wire.send(head)
+        assert 200 == (await wire.reply()).status
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await asked(port, other, home.key, CALL)
+
+        second = await asyncio.to_thread(localca.make, file, ["bearerd.internal"], NOW, replace=True)
+        new, reply = ssl.create_default_context(cadata=second.pem.decode()), None
+        async for _ in eventually(8, 0.1):
+            try:
+                reply = await asked(port, new, home.key, CALL)
+            except ssl.SSLCertVerificationError:
+                continue
+            break
+        assert reply is not None
+        assert 200 == reply.status
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await asked(port, old, home.key, CALL)
+        await wire.send(head)
+        assert 200 == (await wire.reply()).status
+        wire.close()
+        assert second.pem in await asyncio.to_thread((tmp_path / "tls/bundle.pem").read_bytes)
+
+
+async def test_without_its_authority_a_server_does_not_start(tmp_path: Path) -> None:
+    """The line of the configuration, and the command that makes one."""
+    with pytest.raises(ConfigInvalid, match=r"tls\.local_ca: there is no local authority yet, run: bearerd tls init"):
+        async with house(tmp_path, ("clients:\n", "tls: {local_ca: true}\nclients:\n")):
+            pass

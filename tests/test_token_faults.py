@@ -112,7 +112,7 @@ class Scene:
 
     async def caller(self) -> None:
         """One program that calls all the time."""
-        wire = Wire(self.app.url)
+        wire = Wire(self.app.doors.url)
         try:
             while True:
                 good = self.good()

@@ -53,11 +53,14 @@ class Doorway:
         self.path = Path()
 
     @asynccontextmanager
-    async def tcp(self, context: ssl.SSLContext, *, patience: float = 10.0) -> AsyncIterator["Doorway"]:
+    async def tcp(
+        self, context: ssl.SSLContext, *, patience: float = 10.0, optional: bool = False
+    ) -> AsyncIterator["Doorway"]:
         listening = socket.create_server(("127.0.0.1", 0))
         listening.settimeout(0)
         self.port = listening.getsockname()[1]
-        async with self._open(listening, tls=Tls(lambda: context, self.failed.append), patience=patience):
+        tls = Tls(lambda: context, self.failed.append, optional=optional)
+        async with self._open(listening, tls=tls, patience=patience):
             yield self
 
     @asynccontextmanager
@@ -83,7 +86,7 @@ class Doorway:
             await runner.cleanup()
         assert 0 == self.crowd.waiting
 
-    async def ask(self, context: ssl.SSLContext) -> bytes:
+    async def ask(self, context: ssl.SSLContext | None) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=context)
         try:
             writer.write(REQUEST)
@@ -167,7 +170,16 @@ async def test_who_does_not_trust_us_is_counted(served: ssl.SSLContext) -> None:
     """A client that ends the handshake is no reason to complain loudly, and is known."""
     async with Doorway().tcp(served) as door:
         assert await door.turns_away(ssl.create_default_context())
-        assert await door.reason() in ("other", "gone")
+        assert "gone" == await door.reason()  # asyncio's clients just leave
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await asyncio.to_thread(_call, door.port)
+        assert "distrusted" == await door.reason()
+
+
+def _call(port: int) -> None:
+    """As curl, Node.js or requests do, with what the system trusts."""
+    with socket.create_connection(("127.0.0.1", port)) as line:
+        ssl.create_default_context().wrap_socket(line, server_hostname="localhost").close()
 
 
 async def test_a_handshake_is_not_waited_for_for_ever(served: ssl.SSLContext) -> None:
@@ -274,6 +286,93 @@ def _closed(connection: socket.socket) -> bool:
         return False
     except ConnectionError:
         return True
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+async def test_one_port_takes_both(served: ssl.SSLContext, authority: Authority, version: str) -> None:
+    """Whoever begins with a handshake gets TLS, everybody else plain HTTP, byte for byte as it came."""
+    client = authority.trusting()
+    client.minimum_version = client.maximum_version = ssl.TLSVersion[version]
+    async with Doorway().tcp(served, optional=True) as door:
+        assert (await door.ask(client)).endswith(b"here")
+        assert (await door.ask(None)).endswith(b"here")
+        assert await door.turns_away(ssl.create_default_context())
+        assert "gone" == await door.reason()
+        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        for number in range(len(REQUEST)):
+            writer.write(REQUEST[number : number + 1])
+            await asyncio.sleep(0)
+        assert (await asyncio.wait_for(reader.read(), 5)).endswith(b"here")
+        writer.close()
+        assert [] == door.failed
+
+
+async def test_the_first_byte_is_not_waited_for_for_ever(served: ssl.SSLContext) -> None:
+    """Who says nothing is sent away when the time is up, and counts until then; a handshake has what is left of it."""
+    async with Doorway().tcp(served, patience=0.4, optional=True) as door:
+        began = time.monotonic()
+        silent = [await asyncio.open_connection("127.0.0.1", door.port) for _ in range(5)]
+        async for _ in eventually(5):
+            if door.crowd.waiting == 5:
+                break
+        assert (5, 0) == (door.crowd.waiting, door.crowd.inside)
+        await asyncio.sleep(0.3)
+        silent[0][1].write(b"\x16")
+        for reader, writer in silent:
+            assert b"" == await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+        assert time.monotonic() - began < 2 * 0.4
+        assert (0, 0) == (door.crowd.waiting, door.crowd.inside)
+        assert ("timeout", []) == (await door.reason(), door.failed)  # of the one that had begun
+
+
+async def test_many_who_say_nothing_are_in_nobody_s_way(served: ssl.SSLContext, authority: Authority) -> None:
+    """Where both are spoken: who says something is served meanwhile, either way, and nothing is left of them."""
+    process = psutil.Process()
+    async with Doorway().tcp(served, patience=1.0, optional=True) as door:
+        door.crowd.limit = 303
+        files = process.num_fds()
+        silent = [await asyncio.open_connection("127.0.0.1", door.port) for _ in range(300)]
+        async for _ in eventually(5):
+            if door.crowd.waiting == 300:
+                break
+        for context in (authority.trusting(), None):
+            assert (await door.ask(context)).endswith(b"here")
+        await asyncio.gather(*(reader.read() for reader, _ in silent))
+        for _, writer in silent:
+            writer.close()
+        async for _ in eventually(5):
+            if process.num_fds() <= files:
+                break
+        assert (0, [], True) == (door.crowd.waiting, door.failed, process.num_fds() <= files)
+
+
+async def test_who_leaves_without_a_word_leaves_nothing_behind(served: ssl.SSLContext) -> None:
+    """Health checks do: the port is open, that is all that they want to know. No handshake has failed."""
+    process = psutil.Process()
+    async with Doorway().tcp(served, optional=True) as door:
+        files = process.num_fds()
+        for at_once in (False, True):
+            line = socket.create_connection(("127.0.0.1", door.port))
+            if at_once:  # with a reset
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            await asyncio.sleep(0.02)
+            line.close()
+        async for _ in eventually(5):
+            if door.crowd.waiting == 0:
+                break
+        assert (0, [], True) == (door.crowd.waiting, door.failed, process.num_fds() <= files)
+
+
+async def test_closing_ends_those_who_have_said_nothing(served: ssl.SSLContext) -> None:
+    """Where both are spoken, too."""
+    async with Doorway().tcp(served, optional=True) as door:
+        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        async for _ in eventually(5):
+            if door.crowd.waiting:
+                break
+    assert b"" == await asyncio.wait_for(reader.read(), 5)
+    writer.close()
 
 
 async def test_closing_ends_handshakes_that_are_under_way(served: ssl.SSLContext) -> None:

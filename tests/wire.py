@@ -187,10 +187,11 @@ async def accept(visit: Visit) -> None:
 
 
 class ScriptedBroker:
-    """A TLS server that plays `script`, a step a request, and after its end `accept`. All visits are kept."""
+    """A TLS server that plays `script`, a step a request, and after its end `otherwise`. All visits are kept."""
 
     def __init__(self, tls: ssl.SSLContext) -> None:
         self.script: list[Step] = []
+        self.otherwise: Step = accept
         self.visits: list[Visit] = []
         self.connections = 0
         self._tls = tls
@@ -221,7 +222,7 @@ class ScriptedBroker:
                 pairs = [line.partition(": ") for line in lines]
                 visit = Visit(first.encode("latin-1"), [(name, value) for name, _, value in pairs], reader, writer)
                 self.visits.append(visit)
-                step = self.script.pop(0) if self.script else accept
+                step = self.script.pop(0) if self.script else self.otherwise
                 await step(visit)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError, ssl.SSLError):
             pass

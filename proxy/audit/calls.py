@@ -71,6 +71,14 @@ class Calls:
         if not self._trail.standing.fault and (not await self._durable(record) or not number):
             log.error("an answer goes out before the audit trail has it", request_id=record.request_id)
 
+    def begun(self, record: Record) -> None:
+        """A stream is open: its record is on the disk within a second, and another one follows when it ends."""
+        record.seconds = perf_counter() - record.began
+        record.settled = True
+        if record.traffic is not None:
+            record.traffic.opened = record.seconds
+        self._trail.put("call", records.call(record))
+
     def ended(self, record: Record) -> None:
         """The call is over. What has no record yet gets one, on the disk within a second."""
         record.seconds = perf_counter() - record.began
@@ -78,6 +86,8 @@ class Calls:
             return  # the log may be on the same disk
         records.write(record)
         if record.settled:
+            if record.traffic is not None:
+                self._trail.put("ended", records.ended(record, record.traffic))
             return
         record.settled = True
         if record.intent:

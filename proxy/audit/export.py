@@ -9,6 +9,7 @@ from typing import Any
 COLUMNS = (
     "seq", "time", "kind", "id", "client", "mount", "grant", "member", "method", "row", "scope", "class", "mutating",
     "rule", "account", "status", "outcome", "generation", "replayed", "ms", "intent", "sent", "who", "act", "about",
+    "close", "up", "up_bytes", "down", "down_bytes",
 )  # fmt: skip
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 

@@ -1,7 +1,8 @@
 """What a record is. Names and numbers only: never a header, a query, a body, a raw path, a token. Pure.
 
-Kinds of records: `call` (one that changes nothing, or was refused before anything could be sent), `intent` and
-`outcome` (one that changes something, before its bytes leave and after), `act` (an operator's), and what the trail
+Kinds of records: `call` (one that changes nothing, or was refused before anything could be sent; a stream when it is
+open), `ended` (a stream, when it is over), `intent` and `outcome` (one that changes something, before its bytes leave
+and after), `act` (an operator's), and what the trail
 says of itself: `opened`, `started`, `stopped`, `gap`, `retired`, `strangers`.
 """
 
@@ -23,6 +24,22 @@ _TEXT = 200  # characters of a text that an operator gave
 
 log = logs.get("audit")
 _stdlib = logging.getLogger("audit")  # asked first: structlog takes 5 µs to find that nobody listens
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What went over a socket: messages and bytes from the client (`up`) and to it (`down`), and how it ended.
+
+    `code` is the close code that the client was given, or gave; None: it left without. `opened`: seconds until it was
+    open.
+    """
+
+    up: int = 0
+    up_bytes: int = 0
+    down: int = 0
+    down_bytes: int = 0
+    code: int | None = None
+    opened: float = 0.0
 
 
 @dataclass(slots=True)
@@ -58,6 +75,7 @@ class Record:
     intent: int = 0
     passed: bool = False
     settled: bool = False
+    traffic: Traffic | None = None
 
     @property
     def refused(self) -> bool:
@@ -89,6 +107,21 @@ def outcome(record: Record, outcome: str | None = None) -> str:
     said = _told(client=record.client, mount=record.mount, intent=record.intent)
     ended = _ended(record.status, outcome or record.outcome, record.generation, record.replayed)
     return f'"id":"{record.request_id}",{said},{ended},"ms":{record.seconds * 1000:.1f}'
+
+
+def ended(record: Record, traffic: Traffic) -> str:
+    """How a stream ended, and what went over it."""
+    said = _told(
+        client=record.client,
+        mount=record.mount,
+        row=record.row,
+        close=traffic.code,
+        up=traffic.up,
+        up_bytes=traffic.up_bytes,
+        down=traffic.down,
+        down_bytes=traffic.down_bytes,
+    )
+    return f'"id":"{record.request_id}",{said},"ms":{record.seconds * 1000:.1f}'
 
 
 def _known_of(record: Record) -> str:

@@ -18,6 +18,7 @@ _FLAGS = ("mutating", "streaming", "inferred", "deny", "websocket")
 _LISTS = ("query", "query_without", "body_without", "fills", "accounts")
 _ROW = (
     "id", "method", "path", "scope", *_FLAGS, *_LISTS, "rate", "when_query", "enum", "max_body", "sent_prefix", "order",
+    "speaks", "rewrites", "idle",
 )  # fmt: skip
 _PREFIX = 2  # what is cut off, what is put there
 
@@ -148,6 +149,8 @@ def _rules(row: Row) -> tuple[object, ...]:
         row.order,
         row.no_order,
         row.accounts,
+        row.speaks,
+        row.rewrites,
     )
     return row.scope, row.deny, row.mutating, row.streaming, row.websocket, *guards
 
@@ -167,6 +170,9 @@ def _row(section: Section, words: Vocabulary) -> Row | None:
     fields |= {
         "rate": section.text("rate"),
         "max_body": section.whole("max_body"),
+        "speaks": section.text("speaks") or "plain",
+        "rewrites": section.text("rewrites"),
+        "idle": section.whole("idle"),
         "when_query": tuple(section.text_map("when_query").items()),
         "enum": tuple((name, enums.texts(name)) for name in enums.data),
         "sent_prefix": _sent_prefix(section),

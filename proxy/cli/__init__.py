@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "oauth": ("oauth", "oauth", "OAuth applications of a broker partner's users: tokens for their accounts."),
     "run": ("run", "run", "Run a program against bearerd, with a client key that ends with it."),
     "env": ("env", "env", "Variables or a token file that point a program here."),
+    "tls": ("tls", "tls", "A local CA, for programs that insist on TLS."),
     "config": ("config", "config", "Check and show the configuration, or its schema for editors."),
     "reload": ("config", "reload", "Make a running server read its configuration again."),
     "healthcheck": ("health", "healthcheck", "Exit 0 if the server answers: for containers."),
@@ -50,7 +51,7 @@ Run:      serve · run -- CMD (a program with its SDKs pointed here) · env (pri
 Accounts: login · status (brokers, tokens, clients; what to do next) · adopt · revoke · oauth
 Access:   halt · resume (stop trading, and go on) · scopes check|list · clients add|list|remove
 Operate:  config check|show|schema · store status|migrate|copy|backup|restore · audit tail|search|verify|export
-          reload · healthcheck · wait · rekey
+          tls init|show · reload · healthcheck · wait · rekey
 Try out:  simulate · demo
 
 Options:  -c, --config FILE [BEARERD_CONFIG]  --json  -q  -v  --color WHEN  --version  -h

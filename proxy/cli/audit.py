@@ -13,6 +13,7 @@ import click
 from proxy.cli.exits import Exit, Stop
 from proxy.cli.invocation import Group, Invocation, current
 from proxy.cli.output import BAD, GOOD, NOTE, Style, table
+from proxy.spans import span
 
 if TYPE_CHECKING:
     from proxy.audit.reading import Fields, Wanted
@@ -205,12 +206,14 @@ def _show(invocation: Invocation, found: "Iterator[Fields] | list[Fields]", *, h
 def _cells(fields: "Fields") -> tuple[str, ...]:
     shown = datetime.fromtimestamp(fields["time"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     kind = fields["kind"]
-    if kind in ("call", "intent", "outcome"):
+    if kind in ("call", "intent", "outcome", "ended"):
         outcome = str(fields.get("outcome", kind))
-        mark = GOOD if outcome in ("broker", "here", "intent") else BAD if outcome.endswith("unknown") else NOTE
+        mark = (
+            GOOD if outcome in ("broker", "here", "intent", "ended") else BAD if outcome.endswith("unknown") else NOTE
+        )
         place = f"/{fields['mount']}{fields.get('row', '')}" if "mount" in fields else ""
-        what = " ".join(filter(None, (str(fields.get("method", "")), place)))
-        who, status = str(fields.get("client", "-")), str(fields.get("status", ""))
+        what = " ".join(filter(None, (str(fields.get("method", "")), place, _carried(fields))))
+        who, status = str(fields.get("client", "-")), str(fields.get("status", fields.get("close", "")))
     else:
         mark, who, status = (
             GOOD if kind in ("act", "started", "stopped", "opened") else NOTE,
@@ -223,6 +226,16 @@ def _cells(fields: "Fields") -> tuple[str, ...]:
     cells = (mark, shown, who, what, status, outcome, str(fields.get("account", "")), str(fields.get("id", "")))
     # What an operator wrote as a reason must not move the cursor.
     return tuple("".join(letter if letter.isprintable() else "?" for letter in cell) for cell in cells)
+
+
+def _carried(fields: "Fields") -> str:
+    """What went over a stream that is over, and how long it was open."""
+    if fields["kind"] != "ended":
+        return ""
+    passed = (
+        f"{fields['up']} up, {fields['down']} down" if fields["up"] or fields["down"] else f"{fields['down_bytes']} B"
+    )
+    return f"({passed} in {span(fields['ms'] / 1000)})"
 
 
 def _told(fields: "Fields") -> str:

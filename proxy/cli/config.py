@@ -55,10 +55,10 @@ def check_certificates(config: "Config") -> None:
     """Raise `ConfigInvalid` if a file of `tls` cannot be used."""
     if not config.tls.on:
         return
-    from proxy.certificates import Unfit, load
+    from proxy.inforce import Local, Unfit, load
 
     try:
-        load(config.tls, SystemClock().now().wall, expired=False)
+        load(config.tls, SystemClock().now().wall, expired=False, local=Local.of(config))
     except Unfit as unfit:
         raise config.invalid(config.problem(("tls", unfit.key), unfit.message, unfit.fix)) from None
 

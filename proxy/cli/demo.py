@@ -24,7 +24,7 @@ PORT = 8080
 @click.option(
     "--expires-in", type=click.IntRange(1, 86400), help="Life of access tokens, in seconds. Default: as live."
 )
-@click.option("--tls", is_flag=True, help="Serve clients over TLS; they trust the file that is shown as ca_file.")
+@click.option("--tls", is_flag=True, help="Serve clients over TLS everywhere, and not only at url_tls.")
 @click.option("--rate-limits", is_flag=True, help="Enforce the brokers' rate limits, and pace calls by them.")
 def demo(port: int | None, expires_in: int | None, *, keep: bool, tls: bool, rate_limits: bool) -> None:
     """The whole product, offline: simulated brokers, and bearerd in front of them, logged in.
@@ -56,7 +56,7 @@ async def _work(
         stack.callback(_leave, invocation, directory, keep=keep)
         # A thread that was making files when we were cancelled goes on; the directory goes after it.
         stack.push_async_callback(asyncio.get_running_loop().shutdown_default_executor)
-        needed = 2 + len(ROOTS)
+        needed = 2 + len(ROOTS) + 1
         ports, held = reserve_near(needed, PORT) if port is None else reserve(needed, port)
         stack.callback(held.close)
         # The console's own callback is the one that is registered with the brokers.

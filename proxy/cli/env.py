@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,12 +45,15 @@ def env(
     output = output.expanduser() if output is not None else None  # as in --output=~/file, which shells leave alone
     if output is not None and output.exists() and not yes:
         raise Stop(f"{output} exists already; it is left as it is", fix="repeat the command with --yes")
-    url, roots = places(invocation, settings.config)
-    found = chosen(mounted(settings, url, roots), mounts)
+    url, roots, secure = places(invocation, settings.config)
+    secure = verifiable(settings.config, url, secure)
+    found = chosen(mounted(settings, url, roots, secure), mounts)
     one = _fitting(form, found)
+    trust = trust_of(settings.config, secure, invocation) if FORMATS[form].variables else {}
     key = client_key(invocation, settings, client, from_stdin=key_stdin)
     forget = {mount.broker for mount in found}
-    access = Access(variables(url, found, key=key, client=client or DUMMY, forget=forget), one.url, key)
+    described = variables(url, found, key=key, client=client or DUMMY, forget=forget)
+    access = Access(replace(described, values={**described.values, **trust}), one.url, key)
     if invocation.as_json:
         values, unset = dict(access.variables.values), list(access.variables.unset)
         places_of = {"mount": one.name, "url": one.url, "mounts": [mount.name for mount in found]}
@@ -96,8 +100,24 @@ def _write(path: Path, text: str) -> None:
     write_private(path, text.encode(), replace=True)
 
 
-def places(invocation: Invocation, config: "Config") -> tuple[str, dict[str, str]]:
-    """Where clients call, and mount → address for mounts with a port of their own.
+def verifiable(config: "Config", url: str, secure: str | None) -> str | None:
+    """The address with TLS, if a program that is started here can verify it, or has no other."""
+    from proxy.cli.trust import trusted
+
+    return secure if secure is None or secure == url or config.tls.local_ca or trusted(secure) else None
+
+
+def trust_of(config: "Config", secure: str | None, invocation: Invocation) -> dict[str, str]:
+    """The variables by which a program trusts what is called with TLS; none if it needs none."""
+    from proxy.cli.trust import trusting
+
+    if secure is None or not config.tls.local_ca:
+        return {}
+    return trusting(config, invocation.environ, invocation.warn)
+
+
+def places(invocation: Invocation, config: "Config") -> tuple[str, dict[str, str], str | None]:
+    """Where clients call, mount → address for mounts with a port of their own, and where clients call with TLS.
 
     As configured; where that leaves a port open, as the running server says. Raises `Stop`, `ServerGone`.
     """
@@ -107,25 +127,31 @@ def places(invocation: Invocation, config: "Config") -> tuple[str, dict[str, str
     tcp = [each for each in config.listen if isinstance(each, Tcp)]
     if not tcp:
         raise Stop("bearerd listens on a Unix socket only; these programs need `listen: 127.0.0.1:PORT`", Exit.CONFIG)
-    first = tcp[0]
+    first, encrypted = tcp[0], next(filter(config.encrypts, tcp), None)
     ports = {name: mount.port for name, mount in config.mounts.items() if mount.port is not None}
-    if 0 in (first.port, *ports.values()):
+    if 0 in (first.port, encrypted and encrypted.port, *ports.values()):
         status = asyncio.run(ask(invocation, "status"))
-        return here(status["url"]), {
-            mount["name"]: here(mount["root_url"]) for mount in status["mounts"] if mount["root_url"] is not None
-        }
-    written = _writer(config)
-    return written(first), {name: written(Tcp(first.host, port)) for name, port in ports.items()}
+        roots = {mount["name"]: here(mount["root_url"]) for mount in status["mounts"] if mount["root_url"] is not None}
+        return here(status["url"]), roots, status["secure_url"] and here(status["secure_url"])
+    plain: Callable[[Tcp], str] = lambda address: here(f"http://{address}")  # noqa: E731  as `_writer` gives one
+    secure = _writer(config)
+    port_speaks = plain if not config.tls.on or config.plain_too(first) else secure
+    return (
+        secure(first) if config.encrypts(first) else plain(first),
+        {name: port_speaks(Tcp(first.host, port)) for name, port in ports.items()},
+        secure(encrypted) if encrypted is not None else None,
+    )
 
 
 def _writer(config: "Config") -> "Callable[[Tcp], str]":
-    """How clients write an address: with TLS under a name that the certificate is for. Raises `Stop`."""
-    if config.tls.certificate_file is None:
-        return lambda address: here(f"http://{address}")
-    from proxy.certificates import Unfit, hosts_of, place
+    """How clients write an address with TLS: under a name that the certificate is for. Raises `Stop`."""
+    if not config.tls.on:
+        return lambda address: f"https://{address}"
+    from proxy.certificates import place
+    from proxy.inforce import Unfit, hosts_in
 
     try:
-        hosts = hosts_of(config.tls.certificate_file)
+        hosts = hosts_in(config)
     except Unfit as unfit:
         raise Stop(str(unfit), Exit.CONFIG) from None
     return lambda address: f"https://{place(address, hosts)}"

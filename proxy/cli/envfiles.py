@@ -5,6 +5,7 @@ ahead keeps a library from sending the client key to Questrade's login host.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -33,6 +34,11 @@ class Format:
     file: str | None = None
     brokers: tuple[str, ...] = ()
 
+    @property
+    def variables(self) -> bool:
+        """Whether it holds variables, and is no library's token file."""
+        return not self.brokers
+
 
 def _lines(form: str, quote: Callable[[str], str], unset: str) -> Callable[[Access], str]:
     def render(access: Access) -> str:
@@ -53,7 +59,12 @@ def _fish(text: str) -> str:
 
 
 def _powershell(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    return "'" + re.sub("(['\u2018-\u201b])", r"\1\1", text) + "'"  # which takes curly ones for the same
+
+
+def _dotenv(text: str) -> str:
+    """As libraries read it, and shells do: neither has the other's way to put a quote between quotes."""
+    return f'"{text}"' if "'" in text and not set('"$`\\') & set(text) else _sh(text)
 
 
 def _token(access: Access, *, slash: bool, life: int = LIFE) -> dict[str, object]:
@@ -97,7 +108,7 @@ FORMATS: Mapping[str, Format] = {
         _lines("$env:{name} = {text}", _powershell, "Remove-Item -ErrorAction Ignore Env:{name}"),
     ),
     # No file of this kind can take a variable away; all libraries take an empty one for none.
-    "dotenv": Format(_lines("{name}={text}", _sh, "{name}="), ".env"),
+    "dotenv": Format(_lines("{name}={text}", _dotenv, "{name}="), ".env"),
     "qtrade": Format(_qtrade, "access_token.yml", _QUESTRADE),
     "questrade_api": Format(_questrade_api, "~/.questrade.json", _QUESTRADE),
     "kwess": Format(_kwess, "accessToken.json", _QUESTRADE),

@@ -20,7 +20,8 @@ DUMMY = "local"  # what programs send where `clients: none` lets everybody in
 class Mounted:
     """A mount as clients call it. `api` is empty for the broker's default one. No address ends in a slash.
 
-    `root_url` is the mount's address where it has a port of its own, for libraries that drop a path.
+    `root_url` is the mount's address where it has a port of its own, for libraries that drop a path; `secure_url` is
+    the one with TLS, where there is one that the program can verify.
     """
 
     name: str
@@ -30,11 +31,17 @@ class Mounted:
     grant: str
     url: str
     root_url: str | None = None
+    secure_url: str | None = None
 
     @property
     def ws(self) -> str:
         """The same for a WebSocket."""
         return "ws" + self.url.removeprefix("http")
+
+    @property
+    def wss(self) -> str:
+        """The same with TLS where that can be had: for libraries that insist on it, whatever they are told."""
+        return self.ws if self.secure_url is None else "wss" + self.secure_url.removeprefix("https")
 
     @property
     def root(self) -> str:
@@ -95,7 +102,7 @@ _ADDRESSES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "DATA_API_URL": "{m.url}",
         },
         "stream": {
-            "APCA_API_STREAM_URL": "{m.ws}",
+            "APCA_API_STREAM_URL": "{m.wss}",  # npm 3 makes most of it wss:// by itself
             "DATA_PROXY_WS": "{m.ws}/v2",
             "DATA_CRYPTO_PROXY_WS": "{m.ws}/v1beta3/crypto",
         },
@@ -137,8 +144,9 @@ CREDENTIALS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def mounted(settings: "Settings", url: str, roots: Mapping[str, str]) -> list[Mounted]:
-    """All mounts below the server's `url`; `roots`: mount → its own port's address, of those that have one."""
+def mounted(settings: "Settings", url: str, roots: Mapping[str, str], secure: str | None = None) -> list[Mounted]:
+    """All mounts below the server's `url`, and below `secure` with TLS; `roots`: mount → its own port's address, of
+    those that have one."""
     found = []
     for name, mount in settings.config.mounts.items():
         default = settings.brokers[mount.broker].api().name
@@ -152,6 +160,7 @@ def mounted(settings: "Settings", url: str, roots: Mapping[str, str]) -> list[Mo
                 grant=settings.config.grant_of(name),
                 url=f"{url}/{name}",
                 root_url=roots.get(name),
+                secure_url=None if secure is None else f"{secure}/{name}",
             )
         )
     return found
@@ -188,20 +197,23 @@ def variables(
     by_broker: dict[str, dict[str, Mounted]] = {}
     for mount in mounts:
         by_broker.setdefault(mount.broker, {})[mount.api] = mount
+    secure = next((mount.secure_url for apis in by_broker.values() for mount in apis.values()), None)
     values = {"BEARERD_URL": url, "BEARERD_KEY": key}
     for broker, apis in by_broker.items():
         for api, names in _ADDRESSES.get(broker, {}).items():
             there = api == ANY or api in apis
-            shown = apis.get(api) or _nowhere(url, broker, api)
+            shown = apis.get(api) or _nowhere(url, secure, broker, api)
             values |= {
                 name: value.format(m=shown, key=key, client=client)
                 for name, value in names.items()
-                if there or value.startswith(("{m.url}", "{m.ws}", "{m.root}"))
+                if there or value.startswith(("{m.url}", "{m.ws}", "{m.wss}", "{m.root}"))
             }
     credentials = (name for broker, names in CREDENTIALS.items() if broker in forget for name in names)
     return Variables(values, tuple(name for name in credentials if name not in values))
 
 
-def _nowhere(url: str, broker: str, api: str) -> Mounted:
+def _nowhere(url: str, secure: str | None, broker: str, api: str) -> Mounted:
+    """`secure` is any mount's address with TLS, if there is one."""
     name = f"no-{broker}-{api}-mount" if api else f"no-{broker}-mount"
-    return Mounted(name, broker, api, "live", "", f"{url}/{name}")
+    there = None if secure is None else f"{secure.rpartition('/')[0]}/{name}"
+    return Mounted(name, broker, api, "live", "", f"{url}/{name}", secure_url=there)

@@ -13,6 +13,7 @@ import click
 from proxy.cli.exits import Stop
 from proxy.cli.invocation import Command, Invocation, current
 from proxy.cli.output import home_short
+from proxy.cli.tls import prepare
 
 if TYPE_CHECKING:
     from proxy.brokers import Broker
@@ -79,6 +80,8 @@ def init(broker: str, environment: str | None, api: str | None) -> None:
     write_config(made, broker, environment, api)
     invocation.config = made.config
     settings = invocation.settings()
+    if (authority := prepare(settings.config)) is not None:
+        made.done.append(authority)
     asyncio.run(_make_keys(invocation, settings, made))
     _report(invocation, settings, made)
 

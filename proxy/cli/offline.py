@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from proxy.app import App
-from proxy.certificates import Unfit, hosts_of
 from proxy.cli.invocation import Invocation, ask_hidden
 from proxy.config import Tcp
 from proxy.console.server import place_of as console_place
 from proxy.custody import Custody
+from proxy.inforce import Unfit, hosts_in
 from proxy.settings import Settings
 from proxy.store import StoreLocked
 
@@ -44,11 +44,10 @@ class Offline(App):
 
     def _console_hosts(self, address: Tcp) -> tuple[str, ...] | None:
         """What the certificate of a console there will be for; None if it will have none."""
-        file = self.settings.config.tls.certificate_file
-        if file is None or address.loopback:
+        if not self.settings.config.tls.on or address.loopback:
             return None
         try:
-            return hosts_of(file)
+            return hosts_in(self.settings.config)
         except Unfit:
             return ()
 

@@ -35,12 +35,13 @@ async def set_up(plan: Plan, running: "Running", pid: int) -> dict[str, Any]:
     return {
         "pid": pid,
         "url": plan.url,
+        "url_tls": plan.url_tls,
         "console": f"http://{HOST}:{plan.console}/?token={plan.token}",
         "client_key": keys[CLIENT],
         "trader_key": keys[TRADER],
         "config": str(plan.config),
         "store": str(plan.store),
-        "ca_file": str(running.ca_file),
+        "ca_file": str(plan.ca_file),
         "control": running.control,
         "accounts": {name: list(simulator.links().accounts) for name, simulator in running.simulators.items()},
         "mounts": {name: _addresses(plan, name) for name in DOORS},
@@ -86,10 +87,11 @@ async def show(report: dict[str, Any]) -> None:
 Simulated brokers, and bearerd in front of them. Nothing leaves this machine.
 
   bearerd     {report["url"]}
+  with TLS    {report["url_tls"]}   trust {report["ca_file"]}; `bearerd run` sees to it
   console     {report["console"]}
   client key  {report["client_key"]}   everything but orders
   trader key  {report["trader_key"]}   orders too
-  control     {report["control"]}   GET /state, GET /faults; POST /expire, /steal, …
+  control     {report["control"]}   GET /state, /faults, /stream; POST /expire, /steal, …
   config      {report["config"]}
   mounts      {" ".join(f"/{name}" for name in report["mounts"])}
 

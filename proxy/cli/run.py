@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from proxy.cli import foreground
-from proxy.cli.env import check_names, here
+from proxy.cli.env import check_names, here, trust_of, verifiable
 from proxy.cli.environment import DUMMY, Mounted, chosen, mounted, variables
 from proxy.cli.exits import Exit, Stop
 from proxy.cli.invocation import Command, current
@@ -33,7 +33,8 @@ def run(client: str | None, named: tuple[str, ...], command: tuple[str, ...]) ->
 
     Real credentials are taken out of its environment. It has the terminal and gets every signal; its exit code is
     the one of this command: 128 + n if signal n ended it, 127 if there is no such program, 126 if it can't be run.
-    `bearerd env` prints the variables. With --mount it gets those of that mount's broker.
+    `bearerd env` prints the variables. With --mount it gets those of that mount's broker. Where bearerd serves TLS with
+    a local CA, the program is told to trust that too, beside all that it trusts already.
     """
     invocation = current()
     settings = invocation.settings()
@@ -41,9 +42,11 @@ def run(client: str | None, named: tuple[str, ...], command: tuple[str, ...]) ->
     with Loan(_socket(settings.config), client) as loan:
         if not loan.url.startswith("http"):
             raise Stop("bearerd listens on a Unix socket only; SDKs need `listen: 127.0.0.1:PORT`", Exit.CONFIG)
-        mounts = _reachable(mounted(settings, loan.url, loan.roots), loan, named)
+        secure = verifiable(settings.config, loan.url, loan.secure_url)
+        mounts = _reachable(mounted(settings, loan.url, loan.roots, secure), loan, named)
         found = variables(loan.url, chosen(mounts, named), key=loan.key, client=loan.client)
         environ = found.over(_without_ours(invocation.environ, settings))
+        environ |= trust_of(settings.config, secure, invocation)
         environ["BEARERD_CONFIG"] = str(invocation.config_file().absolute())  # for a bearerd that is called within
         raise click.exceptions.Exit(_in_our_place(command, environ))
 
@@ -133,6 +136,12 @@ class Loan:
     @property
     def url(self) -> str:
         return here(str(self._answer.result()["url"]))
+
+    @property
+    def secure_url(self) -> str | None:
+        """With TLS, if that is spoken."""
+        found = self._answer.result()["secure_url"]
+        return None if found is None else here(str(found))
 
     @property
     def roots(self) -> Mapping[str, str]:

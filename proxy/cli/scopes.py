@@ -151,8 +151,8 @@ def judge(settings: "Settings", method: str, path: str, client: "Client | None")
     if row.body_without:
         reason += f"; its JSON body must not hold {', '.join(row.body_without)}"
     if row.websocket:
-        reason += "; it opens a WebSocket, and those are not relayed yet"
-    return Verdict(not (lacking or row.websocket), reason, wanted.mount, row.scope, row.path)
+        reason += "; it opens a WebSocket"
+    return Verdict(not lacking, reason, wanted.mount, row.scope, row.path)
 
 
 def _guards(config: "Config", client: "Client | None", mount: str) -> list[str]:

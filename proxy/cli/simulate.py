@@ -53,7 +53,7 @@ def simulate(**wanted: Any) -> None:
     """Simulate brokers over HTTPS with a throw-away certificate authority, until SIGTERM or Ctrl-C.
 
     With --json one line on stdout says where everything is, with the secrets that logins need; they are worth something
-    only here. The control address switches faults on: GET /faults lists them.
+    only here. The control address switches faults on (GET /faults lists them) and says how fast streams are (/stream).
     """
     asyncio.run(_run(current(), Wish(**wanted)))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxy.cli.ports import HOST
 from proxy.cli.serve import CONSOLE_TOKEN
+from proxy.clock import SystemClock
 
 if TYPE_CHECKING:
     from proxy.brokers import Api
@@ -33,20 +34,25 @@ class Door:
 DOORS = {
     "questrade": Door("questrade", "refresh-token"),
     "tradier": Door("tradier", "code", "rest"),
+    "tradier-stream": Door("tradier", "code", "stream", grant="tradier", root=False),
+    "tradier-ws": Door("tradier", "code", "ws", grant="tradier", root=False),
     "alpaca": Door("alpaca", "connect", "trading"),
     "alpaca-data": Door("alpaca", "connect", "data", grant="alpaca"),
     "alpaca-broker": Door("alpaca", "client-credentials", "broker", root=False),
+    "alpaca-stream": Door("alpaca", "connect", "stream", grant="alpaca", root=False),
 }
 ROOTS = tuple(name for name, door in DOORS.items() if door.root)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The demo's files and addresses."""
+    """The demo's files and addresses. `ca_file` holds what trusts the simulators, and bearerd's own TLS addresses."""
 
     config: Path
     store: Path
+    ca_file: Path
     listen: int
+    secure: int
     console: int
     roots: Mapping[str, int]
     token: str
@@ -55,10 +61,11 @@ class Plan:
 
     @classmethod
     def make(cls, directory: Path, ports: list[int], running: "Running", *, tls: bool = False) -> "Plan":
-        """Write configuration, master key, the applications' secrets and the console token. Blocks.
+        """Write configuration, master key, local CA, the applications' secrets and the console token. Blocks.
 
-        With `tls` clients call over TLS, with the certificate that the simulators have.
+        With `tls` clients call over TLS everywhere, else at one address beside the others.
         """
+        from proxy import localca
         from proxy.config.plain import to_yaml
         from proxy.store.files import write_private
         from proxy.store.keys import Source
@@ -66,19 +73,39 @@ class Plan:
         token, token_file = secrets.token_urlsafe(24), directory / "console.token"
         write_private(token_file, token.encode())
         Source("file:master.key", directory).create()
-        roots = dict(zip(ROOTS, ports[2:], strict=True))
+        listen, console, *own, secure = ports
+        roots = dict(zip(ROOTS, own, strict=True))
         for name in grants():
             for file, secret in _secrets(name, running).items():
                 write_private(directory / file, secret.encode())
         config = directory / "config.yaml"
-        described = configuration(ports[0], ports[1], roots, running) | (_tls(running) if tls else {})
+        described = configuration(listen, console, roots, running) | _tls(listen, None if tls else secure)
         write_private(config, to_yaml(described).encode())
+        authority = localca.make(directory / "tls" / localca.FILE, (), SystemClock().now().wall)
+        ca_file = directory / "ca.pem"
+        write_private(ca_file, running.ca_file.read_bytes() + authority.pem)
         environ = {f"{CONSOLE_TOKEN}_FILE": str(token_file)}
-        return cls(config, directory / "store.db", ports[0], ports[1], roots, token, environ, tls)
+        return cls(
+            config,
+            directory / "store.db",
+            ca_file,
+            listen,
+            listen if tls else secure,
+            console,
+            roots,
+            token,
+            environ,
+            tls,
+        )
 
     @property
     def url(self) -> str:
         return self.at(self.listen)
+
+    @property
+    def url_tls(self) -> str:
+        """The same with TLS."""
+        return f"https://{HOST}:{self.secure}"
 
     def at(self, port: int) -> str:
         """Where clients call a port."""
@@ -138,9 +165,10 @@ def configuration(listen: int, console: int, roots: Mapping[str, int], running: 
     }
 
 
-def _tls(running: "Running") -> dict[str, Any]:
-    directory = running.ca_file.parent
-    return {"tls": {"certificate_file": str(directory / "server.pem"), "key_file": str(directory / "server.key")}}
+def _tls(listen: int, secure: int | None) -> dict[str, Any]:
+    """TLS at a port of its own, or where clients call anyway."""
+    both = {"listen": [f"{HOST}:{listen}", f"tls:{HOST}:{secure}"]} if secure is not None else {}
+    return {"tls": {"local_ca": True}} | both
 
 
 def simulator_of(running: "Running", grant: str) -> "Simulator":

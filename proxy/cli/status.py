@@ -80,7 +80,8 @@ def render(found: Mapping[str, Any], style: Style, *, verbose: bool = False) -> 
     now = found["now"]
     up = span(now - found["started"])
     store = home_short(str(found["store"]).removeprefix("sqlite:"))
-    yield f"bearerd {found['version']} · {found['url']} · up {up} · pid {found['pid']} · store {store}"
+    urls = " and ".join(filter(None, dict.fromkeys([found["url"], found.get("secure_url")])))
+    yield f"bearerd {found['version']} · {urls} · up {up} · pid {found['pid']} · store {store}"
     if found["console"]:
         yield f"console {found['console']} (to open it: bearerd status --console)"
     if found["mounts"]:
@@ -88,6 +89,9 @@ def render(found: Mapping[str, Any], style: Style, *, verbose: bool = False) -> 
         yield table([heading, *(_row(mount, now) for mount in found["mounts"])], style)
     if clients := _clients(found):
         yield table([("", "CLIENT", "KEYS", "LAST USED", "RIGHTS"), *clients], style)
+    if found.get("streams"):
+        heading = ("", "OPEN STREAMS", "MOUNT", "CLIENT", "SINCE", "SENT", "RECEIVED")
+        yield table([heading, *(_stream(stream, now) for stream in found["streams"])], style)
     if verbose:
         yield from (
             f"  {mount['name']}: {mount['url']} → {mount['api_host'] or 'not known yet'}{_login(mount)}"
@@ -118,6 +122,13 @@ def _row(mount: Mapping[str, Any], now: float) -> tuple[str, ...]:
         str(mount["calls"]),
         str(mount["denied"]),
     )
+
+
+def _stream(stream: Mapping[str, Any], now: float) -> tuple[str, ...]:
+    """How many of a kind, and what they have carried since the oldest of them was opened."""
+    what = f"{stream['open']} {'stream' if stream['kind'] == 'http' else 'socket'}{'s' * (stream['open'] != 1)}"
+    up, down = (str(stream[name]) if stream["kind"] != "http" else "" for name in ("up", "down"))
+    return GOOD, what, stream["mount"], stream["client"], ago(stream["since"], now), up, down
 
 
 def _login(mount: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from proxy.config.model import Mount as Mount
 from proxy.config.model import Tls as Tls
 from proxy.config.model import UnixSocket as UnixSocket
 from proxy.config.model import schema as schema
+from proxy.config.portrange import PortRange as PortRange
 from proxy.config.problem import ConfigInvalid as ConfigInvalid
 from proxy.config.problem import Mark as Mark
 from proxy.config.problem import Problem as Problem

@@ -4,13 +4,14 @@ These checks read the raw tree and step over what is not of the right shape, so 
 mistake: the models report shapes, this file reports contradictions, both in one run.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 from proxy.config.address import Address, Tcp, Wrong, addresses
 from proxy.config.merge import Merged
 from proxy.config.model import OPEN
+from proxy.config.portrange import port_range
 from proxy.config.problem import Path, Problem, did_you_mean
 from proxy.dsn import is_database
 
@@ -112,12 +113,33 @@ def _listeners(merged: Merged) -> Iterator[tuple[Path, Address]]:
                 yield from ((path, found) for found in (addresses(text) if isinstance(text, str) else ()))
 
 
+def _encrypts(merged: Merged) -> bool:
+    """Whether there is a certificate of our own."""
+    section = _mapping(merged.data.get("tls"))
+    return section.get("certificate_file") is not None or section.get("local_ca") is True
+
+
+def _plain(merged: Merged) -> Iterator[tuple[Path, Tcp]]:
+    """The TCP addresses of `listen` and `console` at which no TLS is spoken."""
+    found = [(path, address) for path, address in _listeners(merged) if isinstance(address, Tcp)]
+    if not _encrypts(merged):
+        yield from found
+        return
+    mixed = any(address.tls for _, address in found)
+    for path, address in found:
+        if (mixed and not address.tls) if path[0] == "listen" else address.loopback:
+            yield path, address
+
+
 def _tls(merged: Merged) -> Iterator[Problem]:
     """Certificate and key go together, and all else needs them."""
     section = _mapping(merged.data.get("tls"))
-    on = section.get("certificate_file") is not None
+    on = _encrypts(merged)
     for given, lacking in (("certificate_file", "key_file"), ("key_file", "certificate_file")):
-        if section.get(given) is not None and section.get(lacking) is None:
+        if section.get("local_ca") is True and section.get(given) is not None:
+            message = "certificates come from a file or from the local authority, not from both"
+            yield merged.problem(("tls", given), message, "remove it, or tls.local_ca", at_key=True)
+        elif section.get(given) is not None and section.get(lacking) is None:
             yield merged.problem(("tls", given), f"{lacking} is missing, which belongs to it", f"add tls.{lacking}")
     if section.get("client_ca_file") is not None and not on and section.get("key_file") is None:
         message = "clients can be asked for a certificate only where this server has one"
@@ -128,9 +150,24 @@ def _tls(merged: Merged) -> Iterator[Problem]:
     if section.get("client_certificate") == "named" and merged.data.get("clients") in (OPEN, None, {}):
         message = "there are no clients whose name a certificate could hold"
         yield merged.problem(("tls", "client_certificate"), message, "name the `clients:` that may call, or remove it")
-    if on and merged.data.get("plaintext") is not None:
+    plain = list(_plain(merged))
+    if on and merged.data.get("plaintext") is not None and all(address.loopback for _, address in plain):
         message = "nothing is sent in plain text where `tls` has a certificate"
         yield merged.problem(("plaintext",), message, "remove it", at_key=True)
+    yield from _tls_addresses(merged, plain)
+
+
+def _tls_addresses(merged: Merged, plain: Iterable[tuple[Path, Tcp]]) -> Iterator[Problem]:
+    """`tls:` in front of an address needs a certificate; clients' certificates are asked for only there."""
+    for path, address in _listeners(merged):
+        if path[0] == "listen" and isinstance(address, Tcp) and address.tls and not _encrypts(merged):
+            fix = "add tls.certificate_file and tls.key_file, or `tls: {local_ca: true}` and run: bearerd tls init"
+            yield merged.problem(path, f"there is no certificate for {address.written}", fix)
+    if _encrypts(merged) and _mapping(merged.data.get("tls")).get("client_ca_file") is not None:
+        for path, address in plain:
+            if path[0] == "listen":
+                fix = f"write tls:{address}, or remove tls.client_ca_file"
+                yield merged.problem(path, f"at {address} no client would be asked for its certificate", fix)
 
 
 def _unix_socket(merged: Merged) -> Iterator[Problem]:
@@ -144,15 +181,16 @@ def _unix_socket(merged: Merged) -> Iterator[Problem]:
 def _reach(merged: Merged) -> Iterator[Problem]:
     """Beyond this machine there must be client keys, and TLS or somebody who accepts that the network is read along."""
     clients = merged.data.get("clients")
-    encrypted = _mapping(merged.data.get("tls")).get("certificate_file") is not None
+    plain = {path for path, _ in _plain(merged)}
     for path, address in _listeners(merged):
         if address.loopback:
             continue
         if path[0] == "listen" and clients in (OPEN, None, {}):
             fix = "name the `clients:` that may call, or listen on 127.0.0.1"
             yield merged.problem(path, f"{address} can be reached from other machines without a client key", fix)
-        if merged.data.get("plaintext") is None and not encrypted:
-            fix = "add `tls:`, listen on 127.0.0.1, or write `plaintext: accepted` if that network is private"
+        if merged.data.get("plaintext") is None and path in plain and not (isinstance(address, Tcp) and address.tls):
+            add = f"write tls:{address}" if _encrypts(merged) else "add `tls:`"
+            fix = f"{add}, listen on 127.0.0.1, or write `plaintext: accepted` if that network is private"
             yield merged.problem(path, f"{address} can be reached from other machines without TLS", fix)
 
 
@@ -173,3 +211,21 @@ def _ports(merged: Merged) -> Iterator[Problem]:
             message = f"port {port} is already taken by {'.'.join(map(str, owner))}"
             yield merged.problem(place, message, "choose another, or 0 for any free one")
         hosts.add(host)
+    for mount, section in _sections(merged.data.get("mounts")):
+        yield from _stream_ports(merged, mount, section.get("stream_ports"), taken)
+
+
+def _stream_ports(
+    merged: Merged, mount: str, value: object, taken: dict[int, tuple[Path, set[str]]]
+) -> Iterator[Problem]:
+    """No port of a range has another use. The first that has is told of."""
+    path: Path = ("mounts", mount, "stream_ports")
+    ports: list[int] = []
+    with suppress(Wrong):  # reported by the model
+        ports = list(port_range(value)) if value is not None else []
+    for port in ports:
+        owner, _ = taken.setdefault(port, (path, set()))
+        if owner != path:
+            message = f"port {port} is already taken by {'.'.join(map(str, owner))}"
+            yield merged.problem(path, message, "choose other ports")
+            return

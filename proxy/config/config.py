@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import PrivateAttr
 
+from proxy.config.address import Address, Tcp
 from proxy.config.document import Document
 from proxy.config.guards import Guards
 from proxy.config.merge import Merged
@@ -49,6 +50,32 @@ class Config(Settings):
         if self.store_path is None:
             raise LookupError("a configuration with a database names its state directory")
         return self.store_path.parent
+
+    @property
+    def tls_directory(self) -> Path:
+        """Where the local authority is, and what clients need that trust it."""
+        return self.state_dir / "tls"
+
+    @property
+    def mixed(self) -> bool:
+        """Whether only the addresses of `listen` with `tls:` in front speak TLS."""
+        return any(isinstance(address, Tcp) and address.tls for address in self.listen)
+
+    def encrypts(self, address: Address) -> bool:
+        """Whether TLS is spoken at this address of `listen`."""
+        return isinstance(address, Tcp) and self.tls.on and (address.tls or not self.mixed)
+
+    def plain_too(self, address: Address) -> bool:
+        """Whether a port of its own there (a mount's) takes plain text beside TLS.
+
+        It does where `listen` has both: on this machine, and beyond it at addresses where `listen` itself has accepted
+        plain text. Never where clients must show a certificate.
+        """
+        plain = [each for each in self.listen if isinstance(each, Tcp) and not each.tls]
+        if not self.mixed or not plain or self.tls.client_ca_file is not None:
+            return False
+        accepted = self.plaintext is not None and any(_covers(each, address) for each in plain)
+        return address.loopback or accepted
 
     @property
     def brokers(self) -> Document:
@@ -111,3 +138,10 @@ class Config(Settings):
     def to_yaml(self, *, origin: bool = False) -> str:
         """`effective()` as YAML; with `origin`, each value is followed by where it came from."""
         return to_yaml(self.effective(), self.origin if origin else None)
+
+
+def _covers(plain: Tcp, address: Address) -> bool:
+    """Whether who listens at the one is called at the other, too."""
+    if not isinstance(address, Tcp):
+        return False
+    return plain.host == address.host or (plain.everywhere and (":" in plain.host) is (":" in address.host))

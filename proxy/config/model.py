@@ -1,5 +1,6 @@
 """Which keys a configuration has, what each may hold, and its default. `config.schema.json` is generated from here."""
 
+import ipaddress
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -15,78 +16,24 @@ from pydantic import (
     PlainValidator,
     StringConstraints,
     Tag,
-    ValidationInfo,
     WithJsonSchema,
 )
 
-from proxy.config.address import Address, Wrong, addresses
-from proxy.config.database import database
+from proxy.config import places
+from proxy.config.address import Address, Wrong
 from proxy.config.guards import Guards
+from proxy.config.portrange import PortRange, port_range
 from proxy.config.section import Section
-from proxy.dsn import FORM, is_database
 from proxy.secret import Secret
 
+_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+HOST_PATTERN = rf"{_LABEL}(?:\.{_LABEL})*"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 # First path segments that bearerd keeps for itself.
 RESERVED_MOUNTS = frozenset({"bearerd"})
 OPEN = "none"
 RIGHTS = "rights"
 LISTED, DESCRIBED = "[list]", "[more]"  # the two forms of a client's rights on a mount
-
-
-def resolve(text: str, base: Path, home: Path) -> Path:
-    """`~` → the home directory; what is not absolute starts at `base`, the configuration's directory."""
-    if text == "~" or text.startswith("~/"):
-        return home / text[2:]
-    return base / text
-
-
-def _located(text: str, info: ValidationInfo) -> Path:
-    context = info.context or {}
-    return resolve(text, context.get("base", Path()), context.get("home", Path("~")))
-
-
-def _path(value: object, info: ValidationInfo) -> Path:
-    if not isinstance(value, str) or not value:
-        raise Wrong("must be a path", "write it as text")
-    return _located(value, info)
-
-
-def _addresses(value: object, info: ValidationInfo) -> tuple[Address, ...]:
-    found: list[Address] = []
-    for text in value if isinstance(value, list) else [value]:
-        if not isinstance(text, str):
-            raise Wrong("must be an address", "write 127.0.0.1:PORT or unix:PATH")
-        if text.startswith("unix:") and len(text) > len("unix:"):
-            found += addresses(f"unix:{_located(text.removeprefix('unix:'), info)}")
-        else:
-            found += addresses(text)
-    if not found:
-        raise Wrong("needs at least one address", "write 127.0.0.1:PORT")
-    return tuple(found)
-
-
-def _console(value: object, info: ValidationInfo) -> tuple[Address, ...]:
-    return () if value in ("off", ["off"]) else _addresses(value, info)
-
-
-def _store(text: str, info: ValidationInfo) -> str:
-    kind, _, rest = text.partition(":")
-    if is_database(text):
-        return database(text)
-    if kind != "sqlite" or not rest:
-        raise Wrong("is no kind of store", f"write sqlite:PATH, or for a database {FORM.removeprefix('write ')}")
-    return f"sqlite:{_located(rest, info)}"
-
-
-def _key(text: str, info: ValidationInfo) -> str:
-    kind, _, rest = text.partition(":")
-    if text == "passphrase" or (kind in ("env", "credential", "command") and rest):
-        return text
-    if kind != "file" or not rest:
-        forms = "file:PATH, env:NAME, credential:NAME, command:COMMAND or passphrase"
-        raise Wrong("does not say where the master key is", f"write {forms}")
-    return f"file:{_located(rest, info)}"
 
 
 def _secret(value: object) -> Secret:
@@ -103,11 +50,20 @@ def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _host(text: str) -> str:
-    if not re.fullmatch(r"(?:\[[0-9a-f:]+\]|[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?):(?:\*|[0-9]{1,5})", text, re.ASCII):
+    found = re.fullmatch(rf"(?:\[([0-9a-f:.]+)\]|{HOST_PATTERN}):(?:\*|[0-9]{{1,5}})", text, re.ASCII)
+    if found is None or (found[1] is not None and not _is_ipv6(found[1])):
         raise Wrong(
             "is no name with a port", "write it in lower case, as in bearerd.internal:8080 or bearerd.internal:*"
         )
     return text
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _user_agent(text: str) -> str:
@@ -167,15 +123,17 @@ def _text_schema(**more: Any) -> WithJsonSchema:
 
 
 _LIST = Field(strict=False)  # a YAML list becomes a tuple; its items stay strict
+_PORTS = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
 _ONE_OR_MORE = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 MountName = Annotated[Name, AfterValidator(_mount_name)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Scopes = Annotated[tuple[Text, ...], _LIST, AfterValidator(_unique)]
-File = Annotated[Path, BeforeValidator(_path), _text_schema()]
+File = Annotated[Path, BeforeValidator(places.path), _text_schema()]
 SecretText = Annotated[Secret | None, PlainValidator(_secret), _text_schema()]
 RedirectUri = Annotated[str, AfterValidator(_redirect_uri)]
+StreamPorts = Annotated[PortRange | None, PlainValidator(port_range), _PORTS]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -221,6 +179,9 @@ class Mount(Section):
     guards: Guards | None = Field(
         None, description="What orders may be, and which accounts may be named. Default: any."
     )
+    stream_ports: StreamPorts = Field(
+        None, description="FIRST-LAST: local ports for streams that a broker serves at ports of its own (Questrade)."
+    )
 
 
 class OAuthApp(Section):
@@ -264,6 +225,16 @@ class Limits(Section):
     in_flight_per_client: int = Field(1000, ge=1, le=100_000, description="Calls of one client at a time; more: 429.")
     connections: int = Field(12_000, ge=1, le=1_000_000, description="Connections in all; more: 503.")
     body_bytes: int = Field(1_048_576, ge=0, le=1 << 30, description="Largest request body of a row without its own.")
+    sockets_per_client: int = Field(32, ge=1, le=100_000, description="Open WebSockets of one client key; more: 429.")
+    message_bytes: int = Field(
+        1_048_576, ge=1024, le=1 << 28, description="Largest WebSocket message, each way; more: closed with 1009."
+    )
+    compression: Literal["off", "on"] = Field(
+        "off", description="on: permessage-deflate on WebSockets, on each side where the other end wants it too."
+    )
+    heartbeat: Seconds = Field(
+        20, ge=1, le=600, description="Of a silent WebSocket; closed after 2 unanswered. On both sides."
+    )
     pacing: Pacing = Field(default_factory=Pacing, description="How calls wait for the broker's rate limits.")
 
 
@@ -281,8 +252,12 @@ class Audit(Section):
 
 
 class Tls(Section):
-    """Our own certificate. With one, every TCP address of `listen` speaks TLS, and a console beyond this machine."""
+    """Our own certificate. With one, TCP addresses of `listen` speak TLS, or those with `tls:` in front if any have it.
+    So does a console beyond this machine."""
 
+    local_ca: bool = Field(
+        default=False, description="Certificates of an authority of your own instead; `bearerd tls init` makes it."
+    )
     certificate_file: File | None = Field(None, description="PEM: the certificate of this server, then its chain.")
     key_file: File | None = Field(None, description="PEM: its private key, without a passphrase. Mode 0600.")
     client_ca_file: File | None = Field(
@@ -295,7 +270,7 @@ class Tls(Section):
     @property
     def on(self) -> bool:
         """Whether there is a certificate."""
-        return self.certificate_file is not None
+        return self.local_ca or self.certificate_file is not None
 
 
 class UnixSocket(Section):
@@ -317,17 +292,17 @@ class Settings(Section):
     """The whole file, typed. `load` gives it as a `Config`, which knows where each value came from."""
 
     version: Literal[1] = Field(1, description="Version of this format.")
-    listen: Annotated[tuple[Address, ...], PlainValidator(_addresses), _ONE_OR_MORE] = Field(
+    listen: Annotated[tuple[Address, ...], PlainValidator(places.listened), _ONE_OR_MORE] = Field(
         "127.0.0.1:8080",
         validate_default=True,
-        description="Where clients call: IP:PORT, localhost:PORT, unix:PATH, or a list. Port 0 = any free one.",
+        description="Where clients call: IP:PORT, localhost:PORT, tls:IP:PORT, unix:PATH; or a list. Port 0: any.",
     )
-    console: Annotated[tuple[Address, ...], PlainValidator(_console), _ONE_OR_MORE] = Field(
+    console: Annotated[tuple[Address, ...], PlainValidator(places.looked_at), _ONE_OR_MORE] = Field(
         "127.0.0.1:8081",
         validate_default=True,
         description="Where you look: status page, logins, metrics, health. `off` for none.",
     )
-    store: Annotated[str, AfterValidator(_store)] = Field(
+    store: Annotated[str, AfterValidator(places.store)] = Field(
         "sqlite:~/.local/state/bearerd/store.db",
         validate_default=True,
         description="Where tokens rest, sealed: sqlite:PATH, or postgresql://USER@HOST/DATABASE for several servers.",
@@ -338,7 +313,7 @@ class Settings(Section):
         None,
         description="A directory on a local disk for journal, locks and admin socket. Default: the SQLite store's.",
     )
-    key: Annotated[str, AfterValidator(_key)] = Field(
+    key: Annotated[str, AfterValidator(places.key)] = Field(
         "file:~/.config/bearerd/master.key",
         validate_default=True,
         description="Where the master key is: file:PATH, env:NAME, credential:NAME, command:COMMAND or passphrase.",

@@ -8,6 +8,7 @@ from typing import Any
 
 from proxy.config.address import Tcp, Unix
 from proxy.config.document import scalar
+from proxy.config.portrange import PortRange
 from proxy.config.problem import Path
 from proxy.config.section import Section
 from proxy.secret import Secret
@@ -24,7 +25,9 @@ def plain(value: Any) -> Any:
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
-    if isinstance(value, Secret | FilePath | Tcp | Unix):
+    if isinstance(value, Tcp | Unix):
+        return value.written
+    if isinstance(value, Secret | FilePath | PortRange):
         return str(value)
     return value
 

@@ -5,7 +5,7 @@ Host; a page elsewhere sends our Host but an Origin or Sec-Fetch-Site of its own
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from proxy.errors import Refusal
@@ -13,6 +13,9 @@ from proxy.errors import Refusal
 # What a browser says of a redirect that it follows, where it says anything. A value more than these, or two: no.
 _NAVIGATION = {b"sec-fetch-mode": {b"navigate"}, b"sec-fetch-dest": {b"document"}}
 _AHEAD = (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz")
+# Of handshakes: languages are the person's, and the Fetch standard has these calls pass every cache.
+_OF_BROWSERS = (b"accept-language", b"cache-control", b"cookie", b"pragma")
+_AS_BROWSERS_DO = b"mozilla/"  # how all of them begin their User-Agent
 _PORT = re.compile(rb":[0-9]{1,5}")
 
 
@@ -42,12 +45,18 @@ class Hosts:
 
 
 def check(
-    method: str, headers: Iterable[tuple[bytes, bytes]], hosts: Hosts | None, *, own_origin: str | None = None
+    method: str,
+    headers: Iterable[tuple[bytes, bytes]],
+    hosts: Hosts | None,
+    *,
+    own_origin: str | None = None,
+    scheme: str | None = None,
 ) -> None:
     """Raise `Refusal` `wrong-host` (421) or `cross-site` (403) unless the call can only come from a program.
 
     `hosts` is None on a unix socket, which no browser reaches. `own_origin` is for a listener that serves pages (the
-    console): `http://127.0.0.1:8081`, whose own pages then pass.
+    console): `http://127.0.0.1:8081`, whose own pages then pass. `scheme` (`http`, `https`) is for a listener whose
+    callers all have to show a key: a WebSocket's handshake may then name as its Origin the address that it calls.
     """
     found: dict[bytes, list[bytes]] = {}
     for name, value in headers:
@@ -57,9 +66,29 @@ def check(
     if any(name.startswith(b"access-control-request-") for name in found):
         raise _cross_site("A browser asks for permission to call across origins (a preflight).")
     for origin in found.get(b"origin", []):
-        if own_origin is None or origin != own_origin.encode():
+        if own_origin is not None and origin == own_origin.encode():
+            continue
+        if scheme is None or not _names_itself(found, scheme):
             raise _cross_site("The call carries the Origin of a web page.")
     _check_site(method, found.get(b"sec-fetch-site", []), serves_pages=own_origin is not None)
+
+
+def _names_itself(found: Mapping[bytes, list[bytes]], scheme: str) -> bool:
+    """Whether a handshake's Origin is the very address that it calls, as some libraries write it (websocket-client).
+
+    A page has that origin only if it came from this address: we serve none that may run, so it would be one that
+    another program left there. It could put no key into the head, and would have to know one for the first frame. And
+    browsers give themselves away by what no page can take out: Firefox by Sec-Fetch-*, which Chromium leaves out of
+    these calls, others by the person's languages, by what they tell caches, and by their name.
+    """
+    hosts, origins = found.get(b"host", []), found[b"origin"]
+    return (
+        [value.lower() for value in found.get(b"upgrade", [])] == [b"websocket"]
+        and len(hosts) == 1
+        and origins == [scheme.encode() + b"://" + hosts[0]]
+        and not any(name.startswith(b"sec-fetch-") or name in _OF_BROWSERS for name in found)
+        and not any(value.lower().startswith(_AS_BROWSERS_DO) for value in found.get(b"user-agent", []))
+    )
 
 
 def check_typed(headers: Iterable[tuple[bytes, bytes]], *, mutating: bool) -> None:

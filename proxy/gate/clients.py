@@ -161,7 +161,15 @@ class Keyring:
         if fault := key_fault(key):
             raise _unknown(f"The call's client key is none of bearerd's: {fault}.")
         fingerprint = digest(key)
-        name = self._digests.get(fingerprint)
+        found = self.holder(fingerprint, now)
+        self._uses.keys[fingerprint] = self._uses.clients[found.name] = now
+        return found
+
+    def holder(self, fingerprint: str | None, now: float) -> Client:
+        """The client whose key has this digest, as long as the key counts; else `Refusal("unknown-client")`."""
+        if self._open:
+            return LOCAL
+        name = self._digests.get(fingerprint or "")
         if name is None:
             raise _unknown("The call's client key is not known here; it may have been removed.")
         client = self._clients.get(name)
@@ -170,11 +178,10 @@ class Keyring:
                 "The call's client key belongs to a client that the configuration no longer lists.",
                 fix="add the client under `clients:`, or remove its key with `bearerd clients remove NAME`",
             )
-        ends = self._expiries.get(fingerprint)
+        ends = self._expiries.get(fingerprint or "")
         if ends is not None and ends <= now:
             raise _expired(name, ends)
-        self._uses.keys[fingerprint] = self._uses.clients[name] = now
-        grants = self._bindings.get(fingerprint)
+        grants = self._bindings.get(fingerprint or "")
         return client if grants is None else Client(client.name, client.rights, grants)
 
     def __repr__(self) -> str:

@@ -17,6 +17,8 @@ CAPTURE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 FILLED = ("client_secret",)  # members of which a secret is kept
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]{0,63})+", re.ASCII)
 _QUERY_WORD = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
+DIALECTS = ("plain", "alpaca-data", "alpaca-trading", "tradier")  # how a broker's WebSocket is opened and spoken
+REWRITES = ("stream_port", "stream_url")  # addresses in JSON answers that become ours
 
 
 class TableError(ValueError):
@@ -40,7 +42,10 @@ class Row:
     - `rate`: the broker's rate category; `max_body`: bytes, None for the default of the method;
     - `deny`: the broker documents the call and no scope for it, so that none opens it;
     - `sent_prefix`: the constant start of the path, and what is sent instead of it;
-    - `websocket`: the call opens a WebSocket;
+    - `websocket`: the call opens a WebSocket, in which one `speaks` a dialect: `plain` is a credential in the handshake
+      and everything relayed;
+    - `idle`: seconds for which a broker may be silent on a stream or in a WebSocket, None for what is usual;
+    - `rewrites`: what JSON answers hold that must become an address of ours: a `stream_port` or a `stream_url`;
     - `fills`: members of a JSON body that are put in here from what is kept of the application in `client_id`;
     - `order`: what the call has to do with orders; None for a call that has nothing to do with them, which a row that
       changes something says with `no_order` where rows of the same scope are orders;
@@ -64,6 +69,9 @@ class Row:
     deny: bool = False
     sent_prefix: tuple[str, str] | None = None
     websocket: bool = False
+    speaks: str = "plain"
+    idle: int | None = None
+    rewrites: str | None = None
     fills: tuple[str, ...] = ()
     order: OrderRule | None = None
     no_order: bool = False
@@ -115,13 +123,27 @@ def _row_problems(row: Row) -> Iterator[str]:
         yield "it is denied, so that no scope may open it" if row.scope else "it has no scope"
     if row.max_body is not None and row.max_body < 0:
         yield "max_body is below 0"
-    if row.websocket and (row.method != "GET" or row.mutating):
-        yield "a WebSocket is opened by a GET that changes nothing"
+    yield from _stream_problems(row)
     yield from _order_problems(row)
     yield from _template_problems(row)
     yield from _prefix_problems(row)
     yield from _query_problems(row)
     yield from _fill_problems(row)
+
+
+def _stream_problems(row: Row) -> Iterator[str]:
+    if row.websocket and (row.method != "GET" or row.mutating):
+        yield "a WebSocket is opened by a GET that changes nothing"
+    if row.websocket and row.streaming:
+        yield "it is a WebSocket or a stream over HTTP, not both"
+    if row.speaks not in DIALECTS:
+        yield f"speaks {row.speaks!r} is none of {', '.join(DIALECTS)}"
+    elif row.speaks != "plain" and not row.websocket:
+        yield "only a WebSocket speaks a dialect"
+    if row.idle is not None and not (row.idle > 0 and (row.websocket or row.streaming)):
+        yield "idle is a number of seconds above 0, of a stream or a WebSocket"
+    if row.rewrites is not None and (row.rewrites not in REWRITES or row.websocket):
+        yield f"rewrites is one of {', '.join(REWRITES)}, in the JSON answers of a call"
 
 
 def _order_problems(row: Row) -> Iterator[str]:

@@ -144,7 +144,9 @@ class _Choice:
             if values == {name: value.encode() for name, value in row.when_query}:
                 return _judged(row, query)
         names = ", ".join(f"`{name}`" for name in sorted(values or self.deciding))
-        return Denied(f"no row takes what the query says of {names}")
+        asked = [" and ".join(f"`{name}={value}`" for name, value in row.when_query) for row in self.rows]
+        offered = " or ".join(filter(None, asked))
+        return Denied(f"no row takes what the query says of {names}, there is one for {offered}")
 
 
 def _values(query: bytes | None, names: Iterable[str]) -> dict[str, bytes] | Denied:

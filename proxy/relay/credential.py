@@ -4,12 +4,14 @@ A definition says where the broker wants it (`Placement`). One call has exactly 
 """
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import quote
 
 from proxy.brokers.definition import Placement
 from proxy.gate.query import spells
+from proxy.relay.echo import Needles
 from proxy.secret import Secret
 
 Text = list[tuple[str, str]]
@@ -77,6 +79,47 @@ def withheld(placement: Placement, credential: Secret) -> tuple[str, ...]:
     parts = text.split(":", placement.parts - 1)
     # The user of Basic is a name, often an e-mail address, which answers may well tell.
     return tuple(dict.fromkeys([text, *(parts[1:] if placement.kind == "basic" else parts)]))
+
+
+def check_none(placement: Placement, headers: Iterable[tuple[str, str]]) -> None:
+    """Raise `AssertionError` if a call that is to leave without a credential holds one in its head."""
+    own = [name.lower() for name in placement.names] if placement.kind == "headers" else []
+    if any(name.lower() in ("authorization", *own) for name, _ in headers):
+        raise AssertionError("a call was about to leave with a credential that belongs elsewhere")
+
+
+@lru_cache(maxsize=64)
+def needles(placement: Placement, credential: Secret, *more: Secret) -> Needles:
+    """What to look for in all that comes back. Kept, because the same pair serves thousands of calls."""
+    return Needles.of([*withheld(placement, credential), *(secret.reveal() for secret in more)])
+
+
+class Watch:
+    """Looks through what comes over a socket, which may outlive its credential: for the one that it was opened with,
+    for the `newest` of the same grant, and for the one before that.
+    """
+
+    __slots__ = ("_also", "_first", "_last", "_needles", "_newest", "_placement")
+
+    def __init__(self, placement: Placement, first: Secret, newest: Callable[[], Secret | None]) -> None:
+        self._placement, self._newest = placement, newest
+        self._first = self._last = first
+        self._also: tuple[str, ...] = ()
+        self._needles = needles(placement, first)
+
+    def withhold(self, *texts: str) -> None:
+        """Look for these as well from here on."""
+        self._also += texts
+        self._needles = self._needles.and_of(texts)
+
+    def within(self, data: bytes) -> bool:
+        """Whether any of them stands in `data`."""
+        newest = self._newest()
+        if newest is not self._last and newest is not None:
+            later = (text for secret in (self._last, newest) for text in withheld(self._placement, secret))
+            self._needles = needles(self._placement, self._first).and_of((*later, *self._also))
+            self._last = newest
+        return self._needles.within(data)
 
 
 def _base64(raw: bytes) -> str:

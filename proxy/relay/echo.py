@@ -37,6 +37,12 @@ class Needles:
         letters = frozenset(b"".join([*exact, *folded, *map(bytes.upper, folded)]))
         return cls(tuple(exact), tuple(dict.fromkeys(folded)), letters)
 
+    def and_of(self, texts: Iterable[str]) -> Self:
+        """These and those of more texts."""
+        more = type(self).of(texts)
+        exact = tuple(dict.fromkeys((*self.exact, *more.exact)))
+        return type(self)(exact, tuple(dict.fromkeys((*self.folded, *more.folded))), self.letters | more.letters)
+
     def within(self, text: bytes) -> bool:
         """Whether any of them stands in `text`."""
         if any(needle in text for needle in self.exact):

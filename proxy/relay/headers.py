@@ -66,6 +66,8 @@ _NAME = re.compile(rb"[A-Za-z0-9!#$%&'*+.^`|~-]+")  # RFC 9110 token, less `_`: 
 # No second slash at the start, no backslash, nothing that a browser drops.
 _REDIRECT = re.compile(r"/[!-.0-\[\]-~][!-\[\]-~]*|/")
 _UPWARDS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
+_SOCKET_KEY = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")  # 16 bytes
+MOST_SUBPROTOCOLS, _LONGEST = 16, 64
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -109,12 +111,41 @@ def asks_for_websocket(headers: Raw) -> bool:
     return any(name.lower() == b"upgrade" and value.strip().lower() == b"websocket" for name, value in headers)
 
 
-def check_upgrade(headers: Raw, *, websocket: bool) -> None:
-    """Refuse to open a WebSocket: `websocket` says that the call is for one, else it is an Upgrade out of place."""
-    if websocket:
-        raise _malformed("what this call opens is a WebSocket, and those are not relayed yet")
+def check_upgrade(headers: Raw) -> None:
+    """Refuse to open a WebSocket where none is: an Upgrade out of place."""
     if asks_for_websocket(headers):
         raise _malformed("no WebSocket is opened by this call")
+
+
+def check_handshake(headers: Raw) -> tuple[str, ...]:
+    """Refuse what is no handshake of a WebSocket (RFC 6455, section 4.2.1). Returns the subprotocols that are offered.
+
+    `Refusal("upgrade-required")` (426) says that the call opens a WebSocket of version 13, or is nothing.
+    """
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        found.setdefault(name.lower(), []).append(value.strip(b" \t"))
+    if not asks_for_websocket(headers):
+        raise Refusal("upgrade-required", "This call opens a WebSocket, and asks for none.", close=True)
+    if len(found[b"upgrade"]) > 1 or b"upgrade" not in _named_by_connection(headers):
+        raise _malformed("of a WebSocket's handshake, `Upgrade: websocket` and `Connection: Upgrade` are missing")
+    if found.get(b"sec-websocket-version") != [b"13"]:
+        raise Refusal("upgrade-required", "Only version 13 of the WebSocket protocol is spoken here.", close=True)
+    keys = found.get(b"sec-websocket-key", [])
+    if len(keys) != 1 or not _SOCKET_KEY.fullmatch(keys[0]):
+        raise _malformed("a WebSocket's handshake has one Sec-WebSocket-Key, of 16 bytes in base64")
+    if b"transfer-encoding" in found or any(value != b"0" for value in found.get(b"content-length", [])):
+        raise _malformed("a WebSocket's handshake has no body")
+    return _subprotocols(found.get(b"sec-websocket-protocol", []))
+
+
+def _subprotocols(values: Sequence[bytes]) -> tuple[str, ...]:
+    names = [name.strip(b" \t") for value in values for name in value.split(b",")]
+    if len(names) > MOST_SUBPROTOCOLS or not all(_NAME.fullmatch(name) and len(name) <= _LONGEST for name in names):
+        raise _malformed(f"Sec-WebSocket-Protocol holds up to {MOST_SUBPROTOCOLS} names, each of them a token")
+    if any(KEY_PREFIX.encode() in name for name in names):
+        raise _malformed("a client key stands in Sec-WebSocket-Protocol, which goes on to the broker")
+    return tuple(name.decode() for name in names)
 
 
 def _malformed(why: str) -> Refusal:
@@ -145,6 +176,11 @@ def to_broker(headers: Raw, *, also: AbstractSet[bytes], user_agent: str, reques
 def as_json(headers: Text) -> Text:
     """The same headers over a body that was written here."""
     return [pair for pair in headers if pair[0].lower() != "content-type"] + [("Content-Type", "application/json")]
+
+
+def unpacked(headers: Text) -> Text:
+    """The same headers for an answer that is read here."""
+    return [pair for pair in headers if pair[0].lower() != "accept-encoding"] + [("Accept-Encoding", "identity")]
 
 
 def _value(name: bytes, value: bytes) -> str:
@@ -211,13 +247,20 @@ def _is_page(headers: Iterable[tuple[str, str]]) -> bool:
 def _location(value: str, origin: Origin, mount_url: str, prefixes: Iterable[tuple[str, str]]) -> str | None:
     """A redirect that stays on the broker's origin, as seen from the mount; any other is dropped."""
     path = value.removeprefix(f"https://{origin}")
-    # A browser that follows `/../other` calls another mount, with the key that it has for this one.
-    if not _REDIRECT.fullmatch(path) or _UPWARDS.search(re.split("[?#]", path, maxsplit=1)[0]):
+    if not stays(path):
         return None
     for ours, theirs in prefixes:
         if path.startswith(f"{theirs}/"):
             return mount_url + ours + path[len(theirs) :]
     return mount_url + path
+
+
+def stays(path: str) -> bool:
+    """Whether who follows an address of ours that ends with this stays on its mount.
+
+    Who follows `/../other` calls another mount, with the key that it has for this one.
+    """
+    return bool(_REDIRECT.fullmatch(path)) and not _UPWARDS.search(re.split("[?#]", path, maxsplit=1)[0])
 
 
 def _named_by_connection(headers: Raw) -> frozenset[bytes]:

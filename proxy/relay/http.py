@@ -6,11 +6,11 @@ What may be repeated is decided here and only here; see "Replay" in `docs/custod
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from http import HTTPStatus
 from time import perf_counter
 
 from aiohttp import web
+from aiohttp.http_writer import StreamWriter
 
 from proxy import logs
 from proxy.brokers import AnswerRule, Broker, Origin
@@ -20,8 +20,11 @@ from proxy.gate.clients import grant_of
 from proxy.outbound import Lost, NotSent, Spoilt
 from proxy.relay import credential as credential_rules
 from proxy.relay import headers as header_rules
-from proxy.relay.echo import Echoed, Needles, Sieve
+from proxy.relay.dialling import Dialler, Handshake, open_socket
+from proxy.relay.echo import Echoed, Sieve
+from proxy.relay.failures import lost, unreachable
 from proxy.relay.upstream import Answer, Body, Call, Place, Upload, Upstream
+from proxy.relay.websocket import BrokerSocket
 from proxy.secret import Secret
 from proxy.store import StoreError
 from proxy.tokens.grant import TokenPair
@@ -43,8 +46,8 @@ log = logs.get("relay")
 class Outgoing:
     """A call that the gate has let through. A `body` that is no `Upload` is whole and may be sent again.
 
-    `holds` are secrets that were put into the body here: an answer must not repeat them either. `last_look` is that of
-    `Call`.
+    `holds` are secrets that were put into the body here: an answer must not repeat them either. `idle` and `last_look`
+    are those of `Call`.
     """
 
     method: str
@@ -54,6 +57,7 @@ class Outgoing:
     mutating: bool
     streaming: bool
     holds: tuple[Secret, ...] = ()
+    idle: float | None = None
     last_look: Callable[[], None] | None = field(default=None, repr=False)
 
     def with_pair(self, pair: TokenPair) -> Call:
@@ -65,6 +69,7 @@ class Outgoing:
             mutating=self.mutating,
             streaming=self.streaming,
             body=self.body,
+            idle=self.idle,
             last_look=self.last_look,
         )
 
@@ -88,7 +93,7 @@ class Exchange:
     """A broker's answer, on its way. `start` was read ahead; `whole` says that it is the whole body.
 
     `origin` is where it came from. `seconds` passed between the first byte sent and the answer's head. `lent`: the pair
-    is still to be given back, to `keeper`.
+    is still to be given back, to `keeper`. `passed`: bytes of the body that a stream's client was given.
     """
 
     answer: Answer
@@ -100,6 +105,8 @@ class Exchange:
     seconds: float = 0.0
     replayed: bool = False
     lent: bool = True
+    streaming: bool = False
+    passed: int = 0
     sieve: Sieve | None = None  # what the rest of the body has to go through
 
 
@@ -117,7 +124,9 @@ class Relay:
         keeper: Keeper,
         upstream: Upstream,
         keeper_of: Callable[[str], Awaitable[Keeper]] | None = None,
+        dialler: Dialler | None = None,
     ) -> None:
+        self._dialler = dialler
         self._broker = broker
         self._place = place
         self._keeper = keeper
@@ -133,6 +142,11 @@ class Relay:
     def placement(self) -> Placement:
         """Where it goes."""
         return self._place.placement
+
+    @property
+    def place(self) -> Place:
+        """Where the calls go, as a value: two relays with equal ones reach the same."""
+        return self._place
 
     async def fetch(self, outgoing: Outgoing, grant: str | None = None) -> Exchange:
         """Get the broker's answer; give the pair back with `finish()`. Raises `Refusal`.
@@ -152,8 +166,33 @@ class Relay:
         elif HTTPStatus.OK <= exchange.answer.status < HTTPStatus.MULTIPLE_CHOICES:
             keeper.accepted(pair.generation)
         if outgoing.streaming:
+            exchange.streaming = True
             self._give_back(exchange)  # a redeem does not wait for streams
         return exchange
+
+    async def open_socket(self, handshake: Handshake, grant: str | None = None) -> BrokerSocket:
+        """A WebSocket at the broker. Raises `Refusal`, or `HandshakeRefused` with the broker's own answer."""
+        if self._dialler is None:
+            raise AssertionError("a socket was asked for where there is no way out for sockets")
+        keeper = await self._keeper_for(grant)
+        return await open_socket(
+            handshake, keeper=keeper, place=self._place, broker=self._broker, dialler=self._dialler
+        )
+
+    async def renewed(self, socket: BrokerSocket, grant: str | None = None) -> bool:
+        """The broker refused a socket's token in a frame: have it renewed, once, whoever says so. `Refusal`.
+
+        True: the next socket is opened with a newer one.
+        """
+        keeper = await self._keeper_for(grant)
+        newer = await keeper.renew(socket.pair.generation)
+        if newer is not None:
+            keeper.give_back()
+        return newer is not None
+
+    async def generation(self, grant: str | None = None) -> int:
+        """Which token pair of the grant is the newest here. `Refusal`."""
+        return (await self._keeper_for(grant)).grant.generation
 
     async def _keeper_for(self, grant: str | None) -> Keeper:
         if grant is None or grant == self._place.grant:
@@ -222,10 +261,10 @@ class Relay:
                 raise
         except NotSent as error:
             keeper.give_back()
-            raise _unreachable(error, outgoing, again=again) from None
+            raise unreachable(error, safe=outgoing.safe, again=again) from None
         except Lost as error:
             keeper.give_back()
-            raise (outgoing.fault or _lost(str(error), error.kind, outgoing)) from None
+            raise (outgoing.fault or lost(str(error), error.kind, safe=outgoing.safe)) from None
         except BaseException:
             keeper.give_back()
             raise
@@ -253,7 +292,9 @@ class Relay:
         """
         answer = exchange.answer
         if outgoing.mutating and answer.status in GATEWAY:
-            raise _lost(f"a gateway before the broker has lost the answer ({answer.status:d})", "reset", outgoing)
+            raise lost(
+                f"a gateway before the broker has lost the answer ({answer.status:d})", "reset", safe=outgoing.safe
+            )
         length = header_rules.content_length(answer.headers)
         small = length is not None and length <= SMALL and not outgoing.streaming
         if not has_body(outgoing.method, answer.status):
@@ -264,19 +305,13 @@ class Relay:
 
     def _look_for_echoes(self, exchange: Exchange, outgoing: Outgoing) -> None:
         """Withhold an answer that gives a secret of ours back; what is still to come of it goes through a sieve."""
-        needles = _needles(self._place.placement, exchange.pair.access_token, *outgoing.holds)
+        needles = credential_rules.needles(self._place.placement, exchange.pair.access_token, *outgoing.holds)
         head = b"\n".join(part for pair in exchange.answer.headers for part in pair)
         if needles.within(head) or needles.within(exchange.start):
             log.error("an answer held a credential and was withheld", grant=self._place.grant)
-            raise _lost("the broker's answer held our credential and was withheld", "malformed", outgoing)
+            raise lost("the broker's answer held our credential and was withheld", "malformed", safe=outgoing.safe)
         if not exchange.whole:
             exchange.sieve = Sieve(needles, None if outgoing.streaming else SEARCHED)
-
-
-@lru_cache(maxsize=64)
-def _needles(placement: Placement, credential: Secret, *more: Secret) -> Needles:
-    """Kept, because the same pair serves thousands of calls."""
-    return Needles.of([*credential_rules.withheld(placement, credential), *(secret.reveal() for secret in more)])
 
 
 def has_body(method: str, status: int) -> bool:
@@ -303,30 +338,6 @@ def _header(headers: header_rules.Raw, name: bytes) -> str:
     return next((value.decode("latin-1") for key, value in headers if key.lower() == name), "")
 
 
-def _unreachable(error: NotSent, outgoing: Outgoing, *, again: bool) -> Refusal:
-    done = "The broker had refused the token before, and nothing was executed" if again else "Nothing was sent"
-    detail = f"The broker could not be reached: {error}. {done}."
-    if outgoing.safe:
-        return Refusal("broker-unreachable", detail, status=502)
-    return Refusal("broker-unreachable", detail, status=503, retry_after=5)
-
-
-def _lost(reason: str, kind: str, outgoing: Outgoing) -> Refusal:
-    if not outgoing.safe:
-        return Refusal(
-            "outcome-unknown",
-            f"The call was sent, but {reason}. It may have been executed: check your orders before you repeat it.",
-            fix="list your orders before sending this one again",
-        )
-    match kind:
-        case "timeout":
-            return Refusal("broker-timeout", f"The broker took too long: {reason}.")
-        case "malformed":
-            return Refusal("bad-answer", f"The broker's answer is unusable: {reason}.")
-        case _:
-            return Refusal("broker-unreachable", f"The broker did not answer: {reason}.", status=502)
-
-
 async def deliver(request: web.BaseRequest, exchange: Exchange, headers: header_rules.Text) -> web.StreamResponse:
     """Pass status, headers and body on to the client as they come. The framing is ours.
 
@@ -346,7 +357,9 @@ async def deliver(request: web.BaseRequest, exchange: Exchange, headers: header_
             response.content_length = length
         else:
             response.enable_chunked_encoding()
-    await response.prepare(request)
+    writer = await response.prepare(request)
+    if exchange.streaming and isinstance(writer, StreamWriter):
+        writer.send_headers()  # the library would keep the head until there is some of the body
     if not exchange.whole:
         await _pump(request, exchange, response)
     await response.write_eof()
@@ -363,6 +376,7 @@ async def _pump(request: web.BaseRequest, exchange: Exchange, response: web.Stre
     try:
         async for piece in _sifted(exchange):
             # In parts: what a slow client has not taken yet stays in memory, and there may be hundreds of them.
+            exchange.passed += len(piece)
             for at in range(0, len(piece), PART):
                 await response.write(piece[at : at + PART])
                 await request.writer.drain()  # writing alone waits only after each 64 KiB

@@ -50,6 +50,7 @@ Body = bytes | Upload | None
 class Call:
     """One request to a broker. `target` is path and query, byte for byte; `headers` have passed `headers.to_broker`.
 
+    `idle`: seconds for which the broker may be silent, None for what is usual in its place.
     `last_look` may raise a `Refusal` right before the first byte is written, when all waiting is over.
     """
 
@@ -60,6 +61,7 @@ class Call:
     mutating: bool
     streaming: bool = False
     body: Body = field(default=None, repr=False)
+    idle: float | None = None
     last_look: Callable[[], None] | None = field(default=None, repr=False)
 
 
@@ -229,7 +231,8 @@ def _fault(answer: aiohttp.ClientResponse) -> str | None:
 
 def _timeout(call: Call, place: Place) -> aiohttp.ClientTimeout:
     total = None if call.streaming else place.total
-    return aiohttp.ClientTimeout(total=total, sock_connect=CONNECT_TIMEOUT, sock_read=place.idle, ceil_threshold=3600)
+    idle = place.idle if call.idle is None else call.idle
+    return aiohttp.ClientTimeout(total=total, sock_connect=CONNECT_TIMEOUT, sock_read=idle, ceil_threshold=3600)
 
 
 class SessionAnswer:

@@ -140,8 +140,9 @@ class SQLiteFile:
             raise Damaged(f"{self.path}: {reason(fault)}") from None
 
     def _read_schema(self) -> int | None:
-        (application,) = self._one("PRAGMA application_id")
+        # In this order: another process may make the store between the two, and it makes both at once.
         (tables,) = self._one("SELECT count(*) FROM sqlite_master")
+        (application,) = self._one("PRAGMA application_id")
         if application == 0 and tables == 0:
             return None
         if application != APPLICATION_ID:

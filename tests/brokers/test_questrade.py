@@ -3,6 +3,8 @@
 import pytest
 
 from proxy.brokers import builtin
+from proxy.gate.scopes import Denied
+from proxy.gate.target import parse
 from tests.brokers.near import table
 
 QUESTRADE = builtin("questrade")
@@ -40,7 +42,25 @@ def test_streams_can_be_opened_by_their_own_rows_only() -> None:
     closed = {row.id: (row.query_without, row.body_without) for row in ROWS if row.query_without}
     posts = (("stream",), ("stream", "mode"))
     assert {"quote": (("stream",), ()), "quotes_options": posts, "quotes_strategies": posts} == closed
-    assert {"quotes_stream", "notifications"} == {row.id for row in ROWS if row.streaming}
+    assert {"quotes_stream", "notifications"} == {row.id for row in ROWS if row.rewrites == "stream_port"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "offered"),
+    [
+        ("/v1/notifications", "`mode=WebSocket`"),
+        ("/v1/notifications?mode=RawSocket", "`mode=WebSocket`"),
+        ("/v1/markets/quotes?ids=8049&stream=true", "`stream=true` and `mode=WebSocket`"),
+        ("/v1/markets/quotes?ids=8049&stream=true&mode=RawSocket", "`stream=true` and `mode=WebSocket`"),
+        ("/v1/markets/quotes?ids=8049&mode=WebSocket", "`stream=true` and `mode=WebSocket`"),
+        ("/v1/markets/quotes?ids=8049&stream=True&mode=WebSocket", "`stream=true` and `mode=WebSocket`"),
+    ],
+)
+def test_a_stream_is_a_web_socket_and_the_refusal_says_so(raw: str, offered: str) -> None:
+    """A raw socket's port would lead nowhere; which mode no `mode` means is not documented."""
+    denied = QUESTRADE.api().table.match("GET", parse(f"/questrade{raw}".encode()))
+    assert isinstance(denied, Denied)
+    assert denied.reason.endswith(f"there is one for {offered}")
 
 
 def test_the_environments_are_the_documented_ones() -> None:

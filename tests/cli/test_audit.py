@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from proxy.audit.record import Traffic, ended
 from proxy.cli.invocation import Invocation
+from tests.audit.trails import read
 from tests.cli.support import Person, invoke
 from tests.cli.trails import write
 
@@ -63,6 +65,21 @@ def test_records_are_found(home: Person, arguments: list[str], ids: list[str | N
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert ids == [fields.get("id") for fields in found]
     assert {1} >= {fields["schema"] for fields in found}
+
+
+def test_a_stream_that_is_over_tells_what_it_carried(person: Person, invocation: Invocation) -> None:
+    """A socket its messages and its close code, an HTTP stream its bytes."""
+    socket = Traffic(up=3, up_bytes=30, down=500, down_bytes=9000, code=4423)
+    both = [(read(seconds=61.0), socket), (read(seconds=5.0), Traffic(down_bytes=77))]
+    write(invocation, *(("ended", ended(record, traffic)) for record, traffic in both))
+    done = ask(person, "tail", "-n", "2")
+    assert 0 == done.exit_code, done.output
+    _, first, second = done.stdout.splitlines()
+    assert "/questrade/v1/accounts/{account} (3 up, 500 down in 1m)  4423    ended" in first
+    assert "(77 B in 5 s)" in second
+    rows = list(csv.DictReader(io.StringIO(ask(person, "export", "--format", "csv").stdout)))
+    over = next(row for row in rows if row["kind"] == "ended")
+    assert ("4423", "3", "9000") == tuple(over[name] for name in ("close", "up", "down_bytes"))
 
 
 def test_nothing_found_and_a_wrong_time_are_told(home: Person) -> None:

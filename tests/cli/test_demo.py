@@ -2,6 +2,7 @@
 
 import os
 import signal
+import ssl
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -15,10 +16,12 @@ from tests.cli.test_simulate import under_way
 from tests.product import ACCOUNT, Reply, command, demo, send, send_bytes, state
 
 KEYS = {
-    "schema", "pid", "url", "console", "client_key", "trader_key", "config", "store", "ca_file", "control", "accounts",
-    "mounts",
+    "schema", "pid", "url", "url_tls", "console", "client_key", "trader_key", "config", "store", "ca_file", "control",
+    "accounts", "mounts",
 }  # fmt: skip
-MOUNTS = ["questrade", "tradier", "alpaca", "alpaca-data", "alpaca-broker"]
+MOUNTS = [
+    "questrade", "tradier", "tradier-stream", "tradier-ws", "alpaca", "alpaca-data", "alpaca-broker", "alpaca-stream",
+]  # fmt: skip
 READS = {
     "questrade": "/v1/accounts",
     "tradier": "/v1/user/profile",
@@ -72,13 +75,21 @@ def test_the_demo_keeps_its_promises(person: Person, temporary: str) -> None:
     assert ["questrade", "tradier", "alpaca"] == list(found["accounts"])
     assert ([ACCOUNT], ["VA000001"]) == (found["accounts"]["questrade"], found["accounts"]["tradier"])
     assert MOUNTS == list(found["mounts"])
-    assert ["alpaca-broker"] == [name for name in MOUNTS if "root_url" not in found["mounts"][name]]
+    assert {"questrade", "tradier", "alpaca", "alpaca-data"} == {
+        name for name in MOUNTS if "root_url" in found["mounts"][name]
+    }
     assert store.is_file()
     assert Path(found["config"]).is_file()
     assert Path(found["ca_file"]).is_file()
     for name, path in READS.items():
         for address in found["mounts"][name].values():
             assert 200 == call("GET", address + path, found["client_key"]).status, (name, address)
+    trust = ssl.create_default_context(cafile=found["ca_file"])
+    for address in (f"{found['url_tls']}/questrade", mount["root_url"].replace("http:", "https:")):
+        head = {"Authorization": f"Bearer {found['client_key']}"}
+        request = urllib.request.Request(f"{address}/v1/time", headers=head)  # noqa: S310
+        with urllib.request.urlopen(request, context=trust, timeout=10) as answer:  # noqa: S310
+            assert 200 == answer.status
     orders = f"{mount['url']}/v1/accounts/{ACCOUNT}/orders"
     refused = call("POST", orders, found["client_key"], ORDER)
     assert (403, 40301) == (refused.status, refused.document["code"])

@@ -116,6 +116,9 @@ clients:
 """
 
 
+OPEN = "listen: 0.0.0.0:8080\nplaintext: accepted\n"
+
+
 def test_all_brokers_are_printed_where_none_is_named(person: Person) -> None:
     """With what each SDK reads, and without what would win over keys."""
     person.config.write_text(SEVERAL)
@@ -164,3 +167,39 @@ def test_addresses_are_those_of_the_certificate(person: Person) -> None:
     result = invoke("env", "questrade", "-c", path, BEARERD_KEY=KEY)
     assert (3, "") == (result.exit_code, result.stdout)
     assert "server.crt holds no certificate in PEM" in result.stderr
+
+
+def test_programs_that_insist_on_tls_are_led_to_it_and_trust_it(person: Person) -> None:
+    """With a local CA: the stream's address, and the files that hold it; everything else stays as it was."""
+    unset = dict.fromkeys(("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), "")
+    text = SEVERAL.replace(OPEN, 'listen: [127.0.0.1:8080, "tls:127.0.0.1:8443"]\n')
+    person.config.write_text(text + "tls: {local_ca: true}\n")
+    path = str(person.config)
+    without = invoke("env", "-c", path, BEARERD_KEY=KEY, **unset)
+    assert (3, True) == (without.exit_code, "run: bearerd tls init" in without.stderr)
+    invoke("tls", "init", "-c", path)
+
+    found = json.loads(invoke("env", "-c", path, "--json", BEARERD_KEY=KEY, **unset).stdout)["variables"]
+
+    tls = person.home / "state/tls"
+    assert {"NODE_EXTRA_CA_CERTS": str(tls / "ca.pem")} | dict.fromkeys(
+        ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), str(tls / "bundle.pem")
+    ) == {name: found[name] for name in unset}
+    assert "http://127.0.0.1:8080" == found["BEARERD_URL"]
+    assert found["APCA_API_STREAM_URL"].startswith("wss://127.0.0.1:8443/")
+    assert "http://127.0.0.1:8080/alpaca" == found["APCA_API_BASE_URL"]
+    token_file = invoke("env", "-c", path, "--format", "qtrade", BEARERD_KEY=KEY, **unset)
+    assert "CERT" not in token_file.stdout
+
+
+def test_an_address_with_tls_that_cannot_be_verified_is_handed_to_nobody(person: Person) -> None:
+    """With a certificate of one's own that this machine does not trust, or before the server runs."""
+    ours = Authority(person.home / "tls", "ours", now=SystemClock().now().wall)
+    ours.issue("server", "localhost", "127.0.0.1")
+    text = SEVERAL.replace(OPEN, 'listen: [127.0.0.1:8080, "tls:127.0.0.1:9"]\n')
+    person.config.write_text(text + "tls: {certificate_file: tls/server.crt, key_file: tls/server.key}\n")
+
+    found = json.loads(invoke("env", "-c", str(person.config), "--json", BEARERD_KEY=KEY).stdout)["variables"]
+
+    assert found["APCA_API_STREAM_URL"].startswith("ws://127.0.0.1:8080/")
+    assert "NODE_EXTRA_CA_CERTS" not in found

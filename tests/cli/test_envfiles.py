@@ -35,7 +35,7 @@ def test_sh_output_survives_a_shell() -> None:
         ("sh", ["unset APCA_API_OAUTH", "export BEARERD_KEY='it'\\''s'"]),
         ("fish", ["set -e APCA_API_OAUTH", "set -gx BEARERD_KEY 'it\\'s'"]),
         ("powershell", ["Remove-Item -ErrorAction Ignore Env:APCA_API_OAUTH", "$env:BEARERD_KEY = 'it''s'"]),
-        ("dotenv", ["APCA_API_OAUTH=", "BEARERD_KEY='it'\\''s'"]),
+        ("dotenv", ["APCA_API_OAUTH=", 'BEARERD_KEY="it\'s"']),
     ],
 )
 def test_each_shell_has_its_own_words_and_quotes(name: str, lines: list[str]) -> None:
@@ -43,6 +43,14 @@ def test_each_shell_has_its_own_words_and_quotes(name: str, lines: list[str]) ->
     access = Access(Variables({"BEARERD_KEY": "it's"}, ("APCA_API_OAUTH",)), "m", "it's")
 
     assert lines == FORMATS[name].render(access).splitlines()
+
+
+def test_curly_quotes_end_no_text_in_powershell() -> None:
+    """It takes them for straight ones; what a file is called must not become a command."""
+    name = "/home/x/it\u2019; calc #"
+    access = Access(Variables({"SSL_CERT_FILE": name}, ()), "m", "")
+
+    assert "$env:SSL_CERT_FILE = '/home/x/it\u2019\u2019; calc #'\n" == FORMATS["powershell"].render(access)
 
 
 def test_qtrade_gets_five_fields_and_no_slash() -> None:

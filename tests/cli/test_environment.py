@@ -1,5 +1,7 @@
 """Which variables lead a program where: chosen mounts, addresses, credentials."""
 
+from dataclasses import replace
+
 import pytest
 
 from proxy.cli.environment import CREDENTIALS, DEFAULT, Mounted, Variables, chosen, variables
@@ -153,3 +155,14 @@ def test_an_environment_is_changed_in_no_other_way() -> None:
 def test_the_key_is_in_no_repr() -> None:
     """Nor in anything that prints one."""
     assert KEY not in repr(of(ALPACA))
+
+
+def test_a_socket_that_is_tls_whatever_it_is_told_is_led_there() -> None:
+    """npm 3 makes its data sockets wss:// by itself; an API that is mounted nowhere is refused there, too."""
+    mounts = [*ALPACA, mount("alpaca-stream", "stream")]
+    secured = [replace(each, secure_url=f"https://127.0.0.1:8443/{each.name}") for each in mounts]
+
+    assert "wss://127.0.0.1:8443/alpaca-stream" == of(secured).values["APCA_API_STREAM_URL"]
+    assert "wss://127.0.0.1:8443/no-alpaca-stream-mount" == of(secured[:-1]).values["APCA_API_STREAM_URL"]
+    plain = {name: text for name, text in of(mounts).values.items() if name != "APCA_API_STREAM_URL"}
+    assert plain.items() <= of(secured).values.items()

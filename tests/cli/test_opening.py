@@ -11,7 +11,7 @@ from proxy.cli.opening import show
 
 
 def _report(url: str) -> dict[str, Any]:
-    names = ("url", "console", "client_key", "trader_key", "control", "config")
+    names = ("url", "url_tls", "console", "client_key", "trader_key", "ca_file", "control", "config")
     return {name: name for name in names} | {"url": url, "mounts": {"questrade": {}, "tradier": {}, "alpaca": {}}}
 
 

@@ -125,7 +125,7 @@ def alpaca(person: Person) -> str:
         ("POST", "/alpaca/v2/wallets/transfers", 1, "no scope opens it: the broker documents none for it"),
         ("GET", "/alpaca/v2/stocks/bars", 1, "no row for this path"),
         ("GET", "/alpaca-data/v2/stocks/bars", 0, "needs scope data; mount alpaca-data has data"),
-        ("GET", "/alpaca/stream", 1, "it opens a WebSocket, and those are not relayed yet"),
+        ("GET", "/alpaca/stream", 0, "it opens a WebSocket"),
         ("GET", "/tradier/v1/beta/markets/fundamentals/ratios", 0, "needs scope market"),
     ],
 )

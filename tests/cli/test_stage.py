@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from proxy.certificates import load
+from proxy import localca
 from proxy.cli.stage import CLIENT, DOORS, ROOTS, TRADER, Plan, configuration, grants, simulator_of
 from proxy.clock import SystemClock
+from proxy.inforce import Local, load
 from proxy.settings import read
 from proxy.simulator import serve
 from proxy.simulator.serve import Running
 
-PORTS = [1, 2, 3, 4, 5, 6]
+PORTS = [1, 2, *range(3, 3 + len(ROOTS)), 99]
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
 
 
 async def _made(running: Running) -> dict[str, Any]:
-    roots = dict(zip(ROOTS, PORTS[2:], strict=True))
+    roots = dict(zip(ROOTS, PORTS[2:-1], strict=True))
     return await asyncio.to_thread(configuration, 1, 2, roots, running)
 
 
@@ -52,6 +53,9 @@ async def test_only_the_client_s_key_decides(running: Running) -> None:
         "alpaca": ["trading"],
         "alpaca-data": [],
         "alpaca-broker": ["broker:trading.write", "broker:oauth"],
+        "alpaca-stream": [],
+        "tradier-stream": [],
+        "tradier-ws": [],
     } == kept
     assert {name: mount["scopes"] for name, mount in made["mounts"].items()} == made["clients"][TRADER]
 
@@ -84,13 +88,29 @@ async def test_the_plan_is_a_configuration_that_can_be_read(running: Running, tm
 
 
 async def test_the_plan_may_serve_over_tls(running: Running, tmp_path: Path) -> None:
-    """With the certificate that the simulators have, whose authority's file the report names."""
+    """Everywhere, or at one address beside the others; one file holds who signs for bearerd and for the simulators."""
     plan = await asyncio.to_thread(Plan.make, tmp_path, PORTS, running, tls=True)
-    tls = (await asyncio.to_thread(read, plan.config, {"HOME": str(tmp_path)})).config.tls
+    config = (await asyncio.to_thread(read, plan.config, {"HOME": str(tmp_path)})).config
 
-    assert ("https://127.0.0.1:1", running.ca_file.parent / "server.pem") == (plan.url, tls.certificate_file)
-    in_force = await asyncio.to_thread(load, tls, SystemClock().now().wall, expired=False)
+    assert ("https://127.0.0.1:1", plan.url) == (plan.url, plan.url_tls)
+    in_force = await asyncio.to_thread(
+        load, config.tls, SystemClock().now().wall, expired=False, local=Local.of(config)
+    )
     assert "127.0.0.1" in in_force.hosts
+    trusted = await asyncio.to_thread(plan.ca_file.read_bytes)
+    assert trusted.startswith(await asyncio.to_thread(running.ca_file.read_bytes))
+    assert trusted.endswith((await asyncio.to_thread(localca.read, localca.file_of(config))).pem)
+
+
+async def test_the_plan_serves_both(running: Running, tmp_path: Path) -> None:
+    """Plain HTTP where the report says so, and TLS for clients that insist on it."""
+    plan = await asyncio.to_thread(Plan.make, tmp_path, PORTS, running)
+    config = (await asyncio.to_thread(read, plan.config, {"HOME": str(tmp_path)})).config
+
+    assert ("http://127.0.0.1:1", "https://127.0.0.1:99") == (plan.url, plan.url_tls)
+    assert [("127.0.0.1:1", False), ("127.0.0.1:99", True)] == [
+        (str(each), config.encrypts(each)) for each in config.listen
+    ]
 
 
 async def test_nobody_answers_before_bearerd_is_up(running: Running, tmp_path: Path) -> None:

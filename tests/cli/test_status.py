@@ -46,6 +46,13 @@ def test_a_healthy_server_is_one_line_a_mount() -> None:
     assert "✓ notebook  1     12 s ago   questrade: read_acc" in text
 
 
+def test_an_address_with_tls_stands_beside_the_plain_one() -> None:
+    """Once, where it is the only one."""
+    secure = "https://127.0.0.1:8443"
+    assert f" · http://127.0.0.1:8080 and {secure} · up" in shown(found(MOUNT, secure_url=secure))
+    assert f" · {secure} · up" in shown(found(MOUNT, url=secure, secure_url=secure))
+
+
 def test_a_dead_grant_shows_the_next_command() -> None:
     """Since when, why, and what to type; the exit code is 4."""
     text = shown(found(MOUNT, DEAD))

@@ -12,13 +12,16 @@ from proxy.store.keys import Source
 from tests.audit.trails import order, read
 
 
-def write(invocation: Invocation) -> None:
-    """Two reads, an order, one whose outcome is unknown, a refusal and an act. The custody is opened and closed."""
+def write(invocation: Invocation, *more: tuple[str, str]) -> None:
+    """Two reads, an order, one whose outcome is unknown, a refusal and an act. The custody is opened and closed.
+
+    `more`: records besides, by kind and text.
+    """
     config = invocation.settings().config
-    asyncio.run(_write(config, invocation.source(config)))
+    asyncio.run(_write(config, invocation.source(config), more))
 
 
-async def _write(config: Config, source: Source) -> None:
+async def _write(config: Config, source: Source, more: tuple[tuple[str, str], ...]) -> None:
     custody = await Custody.open(config, source)
     trail = custody.trail
     await trail.open()
@@ -32,4 +35,6 @@ async def _write(config: Config, source: Source) -> None:
     trail.put("strangers", members({"count": 7}))
     trail.put("retired", members({"until": 0, "last": "", "files": []}))
     await Acts(trail).record("halt", mount="questrade", reason="lunch\x1b[2J")
+    for kind, text in more:
+        trail.put(kind, text)
     await custody.close()

@@ -123,6 +123,16 @@ class Conversation:
         """The names that an npm package exports at a place, `alpaca4:trading`."""
         return set(self._ask(do="exports", of=of))
 
+    def listen(self, on: str, events: Sequence[str], subscribe: Sequence[Sequence[object]]) -> None:
+        """Open a socket of an npm package, `client.data_stream_v2`: methods that take a listener, and those to call
+        with their arguments once it is connected."""
+        self._ask(do="listen", on=on, events=events, subscribe=subscribe)
+
+    def heard(self, on: str, event: str, count: int = 1, seconds: float = 10.0) -> list[Any]:
+        """What such a socket has heard of an event (or `onError`, `onConnect`), as soon as it is `count` times."""
+        found: list[Any] = self._ask(do="heard", on=on, event=event, count=count, seconds=seconds)
+        return found
+
     def begin_loop(self, calls: Sequence[tuple[str, Sequence[object]]], seconds: float) -> None:
         """Make these calls over and over; `end_loop()` waits for the end."""
         self._say(do="loop", calls=calls, seconds=seconds)

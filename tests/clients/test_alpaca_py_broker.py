@@ -1,5 +1,6 @@
 """alpaca-py 0.44.0 (requests), BrokerClient: its key pair comes as HTTP Basic."""
 
+import json
 from collections.abc import Mapping
 
 import pytest
@@ -164,6 +165,14 @@ ROWS = [(on, method) for on, reads in READS.items() for method in reads]
 def test_a_read_method_works(client: Conversation, on: str, method: str) -> None:
     """The method answers with what the simulated broker holds."""
     assert READS[on][method].expected == client.read(method, READS[on][method], on)
+
+
+@pytest.mark.parametrize("method", ["get_account_status_events", "get_trade_events", "get_non_trading_activity_events"])
+def test_events_are_read(client: Conversation, method: str) -> None:
+    """A stream that its caller gives an end: the client's own reader takes the events, and sees the end."""
+    found = client.call(method, {"new": f"{BROKER}.GetEventsRequest", "since_id": 0, "until_id": 1})
+
+    assert [1] == [json.loads(data)["event_id"] for data in found]
 
 
 def test_no_method_is_left_out(client: Conversation) -> None:

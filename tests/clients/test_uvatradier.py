@@ -58,9 +58,9 @@ NOT_READS: Mapping[str, Mapping[str, str]] = {
         "extract_occ_underlying": "takes a text apart",
     },
     "Stream": {
-        "http_market_stream_connect": "a stream of its own fixed host",
-        "stream_market_events": "a WebSocket of a fixed host",
-        "ws_market_connect": "a WebSocket of a fixed host",
+        "http_market_stream_connect": "what stream_market_events calls",
+        "stream_market_events": "a WebSocket: test_streaming.py",
+        "ws_market_connect": "what stream_market_events calls",
     },
 }
 

@@ -16,6 +16,8 @@ from proxy.config.address import Tcp, Unix, Wrong, addresses
         ("[0:0:0:0:0:0:0:1]:1", (Tcp("::1", 1),)),
         ("localhost:65535", (Tcp("127.0.0.1", 65535), Tcp("::1", 65535))),
         ("unix:/run/b.sock", (Unix(Path("/run/b.sock")),)),
+        ("tls:127.0.0.1:8443", (Tcp("127.0.0.1", 8443, tls=True),)),
+        ("tls:localhost:1", (Tcp("127.0.0.1", 1, tls=True), Tcp("::1", 1, tls=True))),
     ],
 )
 def test_an_address_is_read(text: str, expected: object) -> None:
@@ -37,6 +39,11 @@ def test_an_address_is_read(text: str, expected: object) -> None:
         ("[127.0.0.1]:80", "square brackets belong around an IPv6 address, and only there", "write 127.0.0.1:80"),
         ("unix:b.sock", "the path of a Unix socket must be absolute", "write unix:/run/bearerd/bearerd.sock"),
         (f"unix:/{'x' * 103}", "the path of a Unix socket has at most 103 bytes", "choose a shorter one"),
+        ("tls:unix:/b.sock", "a Unix socket has no TLS: nobody can read along there", "remove `tls:`"),
+        ("tls:tls:127.0.0.1:1", "`tls:` stands there twice", "write tls:127.0.0.1:1"),
+        ("tls:8443", "lacks the address before the port", "write 127.0.0.1:PORT"),
+        ("tls:", "lacks the address before the port", "write 127.0.0.1:PORT"),
+        ("TLS:127.0.0.1:1", "a listener needs an IP address, `localhost` or unix:PATH", "write 127.0.0.1:PORT"),
     ],
 )
 def test_a_wrong_address_is_explained(text: str, message: str, fix: str) -> None:
@@ -59,4 +66,6 @@ def test_an_address_prints_itself_back(ip: object, port: int) -> None:
     if "%" in str(ip):
         return
     address = Tcp(str(ip), port)
+    secure = Tcp(str(ip), port, tls=True)
+    assert (str(address), (secure,)) == (str(secure), addresses(secure.written))
     assert (address,) == addresses(str(address))

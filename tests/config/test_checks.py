@@ -5,6 +5,7 @@ from tests.config.conftest import LoadText
 MOUNT = "mounts: {questrade: {broker: questrade, environment: live, scopes: [read_acc, read_md], port: PORT}}\n"
 BEYOND = "clients.nb.questrade.0: scope 'trade' is not among mounts.questrade.scopes"
 Q = MOUNT.replace(", port: PORT", "")
+AT = "mounts.questrade.stream_ports"
 
 
 def _found(load_text: LoadText, text: str, **environ: str) -> list[str]:
@@ -97,6 +98,11 @@ TLS = "tls: {certificate_file: a.crt, key_file: a.key}\n"
         (f"{TLS}console: '[::]:1'\n", []),
         (f"listen: 127.0.0.1:1\n{TLS}clients: none\n", []),
         ("listen: 0.0.0.0:1\nconsole: 0.0.0.0:2\nclients: {nb: {questrade: []}}\n", ["tls", "tls"]),
+        (f"listen: ['127.0.0.1:1', 'tls:0.0.0.0:2']\n{TLS}clients: {{nb: {{questrade: []}}}}\n", []),
+        (f"listen: ['127.0.0.1:1', 'tls:0.0.0.0:2']\n{TLS}clients: none\n", ["key"]),
+        (f"listen: ['0.0.0.0:1', 'tls:0.0.0.0:2']\n{TLS}clients: {{nb: {{questrade: []}}}}\n", ["mixed"]),
+        (f"listen: ['0.0.0.0:1', 'tls:[::]:2']\nplaintext: accepted\n{TLS}clients: {{nb: {{questrade: []}}}}\n", []),
+        (f"listen: 'tls:0.0.0.0:2'\nconsole: 0.0.0.0:3\n{TLS}clients: {{nb: {{questrade: []}}}}\n", []),
     ],
 )
 def test_beyond_this_machine_needs_keys_and_consent(load_text: LoadText, text: str, expected: list[str]) -> None:
@@ -104,6 +110,8 @@ def test_beyond_this_machine_needs_keys_and_consent(load_text: LoadText, text: s
     kinds = {
         "tls": "can be reached from other machines without TLS, "
         "add `tls:`, listen on 127.0.0.1, or write `plaintext: accepted` if that network is private",
+        "mixed": "can be reached from other machines without TLS, "
+        "write tls:0.0.0.0:1, listen on 127.0.0.1, or write `plaintext: accepted` if that network is private",
         "key": "can be reached from other machines without a client key, "
         "name the `clients:` that may call, or listen on 127.0.0.1",
     }
@@ -134,9 +142,33 @@ def test_a_port_has_one_use(load_text: LoadText, port: str, more: str, expected:
     assert [f"{text}{fix}" for text in expected] == _found(load_text, MOUNT.replace("PORT", port) + more)
 
 
+@pytest.mark.parametrize(
+    ("ports", "expected"),
+    [
+        ("8090-8099", []),
+        ("8070-8080", [f"{AT}: port 8080 is already taken by listen, choose other ports"]),
+        ("8081", [f"{AT}: port 8081 is already taken by console, choose other ports"]),
+        ("8179-8180", [f"{AT}: port 8180 is already taken by mounts.questrade.port, choose other ports"]),
+    ],
+)
+def test_ports_of_streams_have_no_other_use(load_text: LoadText, ports: str, expected: list[str]) -> None:
+    """One problem for a range, however many of its ports are taken."""
+    text = MOUNT.replace("PORT", "8180").replace("port:", f"stream_ports: {ports}, port:")
+    assert f"stream_ports: {ports}" in text
+    assert expected == _found(load_text, text)
+
+
+def test_two_mounts_share_no_ports_of_streams(load_text: LoadText) -> None:
+    """A port stands for a stream of one mount."""
+    mount = "{broker: questrade, environment: live, scopes: [read_acc], stream_ports: 8090-8099}"
+    expected = ["mounts.b.stream_ports: port 8090 is already taken by mounts.a.stream_ports, choose other ports"]
+    assert expected == _found(load_text, f"mounts:\n  a: {mount}\n  b: {mount}\n")
+
+
 def test_broken_shapes_do_not_stop_the_checks(load_text: LoadText) -> None:
     """What the models report is stepped over here."""
-    text = "listen: 7\nmounts: {a: 3, b: {broker: [], scopes: x, port: x}}\nclients: {a: {b: 3}, c: 4}\ngrants: []\n"
+    mounts = "mounts: {a: 3, b: {broker: [], scopes: x, port: x, stream_ports: [8]}}\n"
+    text = f"listen: 7\n{mounts}clients: {{a: {{b: 3}}, c: 4}}\ngrants: []\n"
     assert all("error" not in problem for problem in _found(load_text, text))
 
 
@@ -199,6 +231,50 @@ def test_a_password_belongs_to_a_database(load_text: LoadText, text: str, expect
             ["plaintext: nothing is sent in plain text where `tls` has a certificate, remove it"],
         ),
         ("tls: {certificate_file: a.crt, key_file: a.key, client_ca_file: b}", []),
+        (
+            "tls: {local_ca: true}\nlisten: ['127.0.0.1:1', 'tls:127.0.0.1:2']\nplaintext: accepted",
+            ["plaintext: nothing is sent in plain text where `tls` has a certificate, remove it"],
+        ),
+        ("tls: {local_ca: true, client_ca_file: b}\nlisten: ['unix:/a.sock', 'tls:127.0.0.1:2']", []),
+        (
+            "tls: {local_ca: true, certificate_file: a, key_file: b}",
+            [
+                f"tls.{key}: certificates come from a file or from the local authority, not from both, "
+                "remove it, or tls.local_ca"
+                for key in ("certificate_file", "key_file")
+            ],
+        ),
+        (
+            "listen: ['127.0.0.1:1', 'tls:127.0.0.1:2']",
+            [
+                (
+                    "listen.1: there is no certificate for tls:127.0.0.1:2, add tls.certificate_file and tls.key_file, "
+                    "or `tls: {local_ca: true}` and run: bearerd tls init"
+                )
+            ],
+        ),
+        (
+            "tls: {local_ca: false}\nlisten: tls:127.0.0.1:2",
+            [
+                (
+                    "listen: there is no certificate for tls:127.0.0.1:2, add tls.certificate_file and tls.key_file, "
+                    "or `tls: {local_ca: true}` and run: bearerd tls init"
+                )
+            ],
+        ),
+        (
+            "tls: {local_ca: true, client_ca_file: b}\nlisten: ['127.0.0.1:1', 'tls:127.0.0.1:2']",
+            [
+                (
+                    "listen.0: at 127.0.0.1:1 no client would be asked for its certificate, "
+                    "write tls:127.0.0.1:1, or remove tls.client_ca_file"
+                )
+            ],
+        ),
+        (
+            "console: tls:127.0.0.1:8081",
+            ["console: `tls:` is for `listen`; beyond this machine the console has TLS anyway, remove it"],
+        ),
         ('unix_socket: {mode: "0600"}', []),
         ('unix_socket: {mode: "0660", groups: [trading]}', []),
         ("unix_socket: {mode: 0660, groups: [trading]}", []),

@@ -70,7 +70,9 @@ def test_what_is_in_force_is_shown_without_secrets(load_text: LoadText) -> None:
     """Every key with its value, secrets as `***`, origins behind the values."""
     config = _config(load_text)
     assert {"client_id": "me", "client_secret": "***", "apps": {}} == config.effective()["grants"]["questrade"]
-    assert {"body_bytes", "connections", "in_flight_per_client", "pacing"} == config.effective()["limits"].keys()
+    sockets = {"compression", "heartbeat", "message_bytes", "sockets_per_client"}
+    others = {"body_bytes", "connections", "in_flight_per_client", "pacing"}
+    assert sockets | others == config.effective()["limits"].keys()
     shown = config.to_yaml(origin=True)
     assert "canary" not in shown + config.to_yaml() + repr(config)
     assert "    client_id: me  # config.yaml:5\n" in shown

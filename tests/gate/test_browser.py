@@ -210,3 +210,46 @@ def test_a_redirect_says_its_mode_if_it_says_its_site() -> None:
 def test_a_redirect_comes_to_a_name_of_ours(headers: Headers) -> None:
     """One, and exactly."""
     assert "wrong-host" == _redirect(*headers, *NAVIGATION)
+
+
+UPGRADE = (b"Upgrade", b"websocket")
+ITSELF = (b"Origin", b"http://127.0.0.1:8080")
+
+
+@pytest.mark.parametrize(
+    ("headers", "passes"),
+    [
+        ([OURS, UPGRADE, ITSELF], True),
+        ([OURS, (b"upgrade", b" WebSocket "), ITSELF], True),
+        ([(b"Host", b"localhost:8080"), UPGRADE, (b"Origin", b"http://localhost:8080")], True),
+        ([OURS, ITSELF], False),
+        ([OURS, (b"Upgrade", b"h2c"), ITSELF], False),
+        ([OURS, UPGRADE, UPGRADE, ITSELF], False),
+        ([OURS, UPGRADE, ITSELF, ITSELF], False),
+        ([OURS, UPGRADE, (b"Origin", b"https://127.0.0.1:8080")], False),
+        ([OURS, UPGRADE, (b"Origin", b"http://localhost:8080")], False),
+        ([OURS, UPGRADE, (b"Origin", b"http://127.0.0.1:8080/")], False),
+        ([OURS, UPGRADE, (b"Origin", b"http://127.0.0.1:8081")], False),
+        ([OURS, UPGRADE, (b"Origin", b"null")], False),
+        ([(b"Host", b"evil.test"), UPGRADE, (b"Origin", b"http://evil.test")], False),
+        ([OURS, UPGRADE, ITSELF, (b"Sec-Fetch-Mode", b"websocket")], False),
+        ([OURS, UPGRADE, ITSELF, (b"Sec-Fetch-Site", b"same-origin")], False),
+        ([OURS, UPGRADE, ITSELF, (b"Accept-Language", b"en-US")], False),
+        ([OURS, UPGRADE, ITSELF, (b"cookie", b"a=b")], False),
+        ([OURS, UPGRADE, ITSELF, (b"Pragma", b"no-cache")], False),
+        ([OURS, UPGRADE, ITSELF, (b"cache-control", b"no-cache")], False),
+        ([OURS, UPGRADE, ITSELF, (b"User-Agent", b"Mozilla/5.0 (Macintosh)")], False),
+        ([OURS, UPGRADE, ITSELF, (b"User-Agent", b"my-program/1.0")], True),
+    ],
+)
+def test_a_handshake_may_name_the_address_it_calls(headers: Headers, passes: bool) -> None:
+    """Where all callers have to show a key, and nothing looks like a browser; where nobody has to, never."""
+
+    def outcome(scheme: str | None) -> bool:
+        try:
+            check("GET", headers, HOSTS, scheme=scheme)
+        except Refusal:
+            return False
+        return True
+
+    assert (passes, False) == (outcome("http"), outcome(None))

@@ -193,20 +193,23 @@ def test_a_forbidden_name_is_denied_in_any_spelling(query: str) -> None:
     assert isinstance(_decide(STREAMS, f"GET /quotes/7?{query}"), Denied)
 
 
+SOCKET = "there is one for `stream=true` and `mode=Raw`"
+
+
 @pytest.mark.parametrize(
     ("call", "reason"),
     [
-        ("GET /quotes?stream=no", "no row takes what the query says of `stream`"),
+        ("GET /quotes?stream=no", "no row takes what the query says of `stream`, there is one for `stream=true`"),
         ("GET /quotes?stream=true&mode=123", "`mode` must be one of Raw, Web"),
         ("GET /quotes/7?stream=123", "the query must not hold `stream` here"),
         ("GET /quotes?Stream=123", "the query holds `stream` twice, or in a second spelling"),
-        ("GET /sockets", "no row takes what the query says of `mode`, `stream`"),
-        ("GET /sockets?mode=123", "no row takes what the query says of `mode`"),
+        ("GET /sockets", f"no row takes what the query says of `mode`, `stream`, {SOCKET}"),
+        ("GET /sockets?mode=123", f"no row takes what the query says of `mode`, {SOCKET}"),
     ],
     ids=["value", "limited", "forbidden", "spelling", "both missing", "one is there"],
 )
 def test_a_denial_by_the_query_names_what_decides(call: str, reason: str) -> None:
-    """The names that are there, or else all that could be; never what the client wrote."""
+    """The names that are there, or else all that could be, and what would do; never what the client wrote."""
     sockets = _row("socket", "GET /sockets", when_query=(("stream", "true"), ("mode", "Raw")))
     assert Denied(reason) == _decide(_table(*STREAMS.rows, sockets), call)
 

@@ -44,6 +44,7 @@ function framed(html, sandbox) {
 
 function cases(read, order, away) {
   const order_of = name => `${order}?case=${name}`, read_of = name => `${read}?case=${name}`;
+  const socket_of = name => read_of(name).replace("http", "ws").replace("/accounts", "/events");  // is a socket here
   const script = code => URL.createObjectURL(new Blob([code], {type: "text/javascript"}));
   const json = {"Content-Type": "application/json"};
   return {
@@ -89,6 +90,13 @@ function cases(read, order, away) {
     "event-source-credentials": at => heard(new EventSource(read_of(at), {withCredentials: true}), "open", "error"),
     "web-socket": at => heard(new WebSocket(read_of(at).replace("http", "ws")), "open", "error"),
     "web-socket-protocol": at => heard(new WebSocket(read_of(at).replace("http", "ws"), ["v1"]), "open", "error"),
+    "socket": at => heard(new WebSocket(socket_of(at)), "open", "error"),
+    "socket-protocol": at => heard(new WebSocket(socket_of(at), ["v1"]), "open", "error"),
+    "socket-worker": at => heard(new Worker(script(
+      `const socket = new WebSocket("${socket_of(at)}");
+       socket.onopen = () => postMessage("open"); socket.onerror = () => postMessage("error")`)), "message", "error"),
+    "socket-sandbox": at => framed(`<script>new WebSocket("${socket_of(at)}")</script>`, "allow-scripts"),
+    "socket-data": at => tag("iframe", {src: `data:text/html,<script>new WebSocket("${socket_of(at)}")</script>`}),
     "image": at => tag("img", {src: read_of(at)}),
     "image-cors": at => tag("img", {src: read_of(at), crossorigin: "use-credentials"}),
     "image-set": at => tag("img", {srcset: `${read_of(at)} 2x`}),

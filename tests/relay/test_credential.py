@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, quote
 import pytest
 
 from proxy.brokers.definition import BEARER, Placement
-from proxy.relay.credential import Written, withheld, write
+from proxy.relay.credential import Watch, Written, withheld, write
 from proxy.secret import Secret
 
 PAIR = Placement("headers", ("APCA-API-KEY-ID", "APCA-API-SECRET-KEY"))
@@ -108,3 +108,19 @@ def test_what_is_written_shows_nothing() -> None:
     """Its repr holds neither target nor headers."""
     assert TOKEN not in repr(written(BEARER, TOKEN))
     assert quote(TOKEN, safe="") not in repr(written(QUERY, TOKEN))
+
+
+def test_a_socket_is_watched_for_its_own_credential_and_for_the_two_newest() -> None:
+    """Also for what was added; in another spelling as well. What is older is dead."""
+    texts = [f"a-token-of-generation-{number}" for number in range(5)]
+    newest = [Secret(texts[0])]
+    watch = Watch(BEARER, Secret(texts[0]), lambda: newest[-1])
+    watch.withhold("something-else")
+    seen = []
+    for text in texts:
+        newest.append(Secret(text))
+        seen.append([number for number, each in enumerate(texts) if watch.within(f"see {each}.".encode())])
+        assert watch.within(text.encode().hex().encode())
+        assert watch.within(b"something-else")
+    assert [[0], [0, 1], [0, 1, 2], [0, 2, 3], [0, 3, 4]] == seen
+    assert not watch.within(b"a-token-of-generation-")

@@ -15,6 +15,7 @@ from proxy.relay.headers import (
     as_json,
     asks_for_websocket,
     check,
+    check_handshake,
     check_upgrade,
     content_length,
     ends_connection,
@@ -296,23 +297,49 @@ def test_after_some_requests_no_other_is_awaited(method: str, headers: Raw, ends
 
 @pytest.mark.parametrize("headers", [[(b"Upgrade", b"websocket")], [(b"upgrade", b" WebSocket "), (b"A", b"b")]])
 def test_no_websocket_is_opened(headers: Raw) -> None:
-    """Which words say so depends on whether the call is for one at all."""
+    """By a call that is for none."""
     check(headers)
     assert asks_for_websocket(headers)
-    for websocket, words in ((True, "not relayed yet"), (False, "no WebSocket is opened by this call")):
-        with pytest.raises(Refusal) as refused:
-            check_upgrade(headers, websocket=websocket)
-        assert ("bad-request", True) == (refused.value.kind.name, refused.value.close)
-        assert words in refused.value.detail
+    with pytest.raises(Refusal) as refused:
+        check_upgrade(headers)
+    assert ("bad-request", True) == (refused.value.kind.name, refused.value.close)
+    assert "no WebSocket is opened by this call" in refused.value.detail
 
 
-def test_only_the_call_for_a_websocket_needs_no_upgrade_to_be_refused() -> None:
-    """A row that opens one takes no plain call; others do not mind an offer of h2c."""
+def test_an_offer_of_another_protocol_may_be_ignored() -> None:
+    """By a call that opens no WebSocket; one that does wants the real thing."""
     plain: Raw = [(b"Upgrade", b"h2c"), (b"X", b"websocket")]
-    check_upgrade(plain, websocket=False)
+    check_upgrade(plain)
     assert not asks_for_websocket(plain)
-    with pytest.raises(Refusal, match="bad-request"):
-        check_upgrade([], websocket=True)
+    for headers in ([], plain):
+        with pytest.raises(Refusal, match="upgrade-required"):
+            check_handshake(headers)
+
+
+HANDSHAKE: Raw = [
+    (b"Upgrade", b"WebSocket"),
+    (b"Connection", b"keep-alive, Upgrade"),
+    (b"Sec-WebSocket-Version", b"13"),
+    (b"Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+]
+
+
+def test_a_sound_handshake_tells_its_subprotocols() -> None:
+    """In their order, from as many headers as there are; none at all is fine."""
+    offered: Raw = [*HANDSHAKE, (b"Sec-WebSocket-Protocol", b"b, a"), (b"sec-websocket-protocol", b"c")]
+    assert () == check_handshake(HANDSHAKE)
+    assert ("b", "a", "c") == check_handshake(offered)
+
+
+@pytest.mark.parametrize("doubled", range(4))
+def test_a_handshake_says_everything_once(doubled: int) -> None:
+    """Two of them could be read in two ways; that the connection is named twice is the one thing that lists may do."""
+    twice: Raw = [*HANDSHAKE, HANDSHAKE[doubled]]
+    if doubled == 1:
+        assert () == check_handshake(twice)
+    else:
+        with pytest.raises(Refusal, match=r"bad-request|upgrade-required"):
+            check_handshake(twice)
 
 
 @pytest.mark.parametrize("value", [b"100-continue", b"100-Continue "])

@@ -8,6 +8,7 @@ console.log = console.error // what packages print must not mix with our lines
 
 const modules = path.join(__dirname, '..', 'node_modules')
 const kept = {}
+const heard = {}
 
 // `alpaca4:trading.AccountsApi` → what the package exports under that name.
 const exported = (name) => {
@@ -55,6 +56,27 @@ const deeds = {
     const functions = Object.keys(own).filter((name) => typeof own[name] === 'function')
     return [...functions, ...Object.getOwnPropertyNames(prototype)].filter((name) => name !== 'constructor')
   },
+  // Opens a socket of the package (`client.data_stream_v2`). What it hears is kept, by event, until `heard` asks for it.
+  listen: ({ on, events, subscribe }) => {
+    const [name, part] = on.split('.')
+    const socket = kept[name][part]
+    const found = Object.fromEntries(events.map((event) => [event, []]))
+    for (const event of events) socket[event]((message) => found[event].push(message))
+    found.onError = []
+    socket.onError((error) => found.onError.push(String(error)))
+    found.onConnect = []
+    socket.onConnect(() => {
+      found.onConnect.push(true)
+      for (const [method, ...args] of subscribe) socket[method](...args)
+    })
+    heard[on] = found
+    socket.connect()
+  },
+  heard: async ({ on, event, count, seconds }) => {
+    const end = Date.now() + seconds * 1000
+    while (heard[on][event].length < count && Date.now() < end) await new Promise((done) => setTimeout(done, 10))
+    return heard[on][event]
+  },
   exports: ({ of }) => Object.keys(exported(of)),
   loop: async ({ calls, seconds }) => {
     const failures = []
@@ -98,6 +120,7 @@ const main = async () => {
   for await (const line of readline.createInterface({ input: process.stdin })) {
     process.stdout.write(`${JSON.stringify(await answerTo(JSON.parse(line, revived)), plain)}\n`)
   }
+  if (Object.keys(heard).length) process.exit(0) // open sockets would keep us here
 }
 
 main()

@@ -1,0 +1,1 @@
+"""Sockets and streams without end: a client on one side, a broker on the other, and what stands between them."""
