@@ -17,6 +17,7 @@ from proxy.listener import OPEN, Entry, Listener, open_listener
 from proxy.vestibule import Crowd, Peers, group_number, peers_of
 
 GRACE = 1.0  # seconds that a listener gives to requests inside when it closes
+LAST_HEADS = 0.2  # seconds for the requests of those who were let in just before the doors closed
 
 Handle = Callable[[Door, web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -63,6 +64,10 @@ class Doors:
 
     async def close(self) -> None:
         """Close all; requests inside have a moment left."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + LAST_HEADS
+        while self._crowd.heads and loop.time() < end:  # noqa: ASYNC110  there is no event for it
+            await asyncio.sleep(0.01)
         listeners, self.listeners = self.listeners, []
         await asyncio.gather(*(listener.close() for listener in listeners))
 

@@ -97,17 +97,18 @@ class QuietHandler(RequestHandler):
             self._head = 0
             return
         self._head += 0 if of_body else len(data)
-        if self._head > UNFINISHED:
-            # The parser keeps up to half a megabyte before it gives up. What no head may hold makes it do so now.
-            super().data_received(b"\0")
+        if self._head > UNFINISHED:  # the parser keeps half a megabyte before it gives up: what no head may hold
+            super().data_received(b"\0")  # makes it do so now
         elif data and self._waiter is not None and self._head_timer is None:  # idle: the beginning of a head
             self._await_head()
 
     def _await_head(self) -> None:
+        self._crowd.heads += 1
         self._head_timer = self._loop.call_later(self._head_timeout, self.force_close)
 
     def _stop_waiting(self) -> None:
         if self._head_timer is not None:
+            self._crowd.heads -= 1
             self._head_timer.cancel()
             self._head_timer = None
 

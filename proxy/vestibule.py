@@ -41,11 +41,15 @@ log = logs.get("listener")
 
 @dataclass(slots=True)
 class Crowd:
-    """Counts the connections of all doors that share it: those inside, and those that wait for a handshake."""
+    """Counts the connections of all doors that share it: those inside, and those that wait for a handshake.
+
+    `heads`: of those inside, which have sent nothing yet, or the beginning of a head.
+    """
 
     limit: int
     inside: int = 0
     waiting: int = 0
+    heads: int = 0
 
 
 @dataclass(frozen=True, slots=True)

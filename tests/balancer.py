@@ -79,7 +79,8 @@ class Balancer:
 
     - `heeds` False: as one without health checks does; a server that is down gets its share too;
     - `heeds` True: a call that surely was not sent (connection refused, kept-alive connection closed meanwhile, 503
-      `draining`) goes to the next server at once, and a server that took no connection is left out for a second.
+      `draining`) goes to the next server at once, and a server that took no connection is left out for a second, as
+      long as there are others.
 
     `pace`: seconds that each program waits after a 200.
     """
@@ -132,7 +133,7 @@ class Balancer:
             found = self._turn(number + offset)
             if self._out.get(found.number, 0) <= now:
                 return found
-        return self._turn(number)
+        return min(self._targets, key=lambda target: self._out[target.number])  # back soonest
 
     async def _one(self, number: int, wires: dict[int, Wire]) -> bool:
         """One call, sent elsewhere if that can be. Whether it got its 200."""

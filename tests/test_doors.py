@@ -15,6 +15,7 @@ from proxy.doors import Doors, entry_at, entry_of
 from proxy.gate.localport import Stream, StreamPort
 from proxy.listener import Listener
 from proxy.settings import read
+from tests.wire import connected
 
 OWN = "tls: {local_ca: true}"
 PLAIN_AND_TLS = f'{OWN}\nlisten: [127.0.0.1:1, "tls:0.0.0.0:2"]\n'
@@ -142,3 +143,19 @@ async def test_the_port_of_a_stream_is_known_until_it_closes(tmp_path: Path) -> 
     await doorway.close()
     assert 1 == len(doors)
     await doors.close()
+
+
+async def test_who_was_let_in_last_is_answered(tmp_path: Path) -> None:
+    """A connection is there, its request comes a moment later, and the doors are being closed meanwhile."""
+    config = await asyncio.to_thread(config_of, tmp_path, OPEN)
+    doors = await doors_of(config)
+    bound = doors.listeners[0].bound
+    assert isinstance(bound, Tcp)
+    async with connected("127.0.0.1", bound.port) as wire, connected("127.0.0.1", bound.port):
+        await doors.stop_accepting()
+        async with asyncio.TaskGroup() as group:
+            closing = group.create_task(doors.close())
+            await asyncio.sleep(0.05)
+            await wire.send(f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{bound.port}\r\n\r\n".encode())
+            assert 200 == (await wire.reply()).status
+        assert closing.done(), "one that says nothing keeps nobody waiting for long"
