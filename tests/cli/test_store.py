@@ -144,7 +144,7 @@ def test_a_copy_says_what_to_do_next(customer: Person) -> None:
         ((), "Give one of --to and --cancel"),
         (("--to", "sqlite:x", "--cancel"), "Give one of --to and --cancel"),
         (("--to", "mysql://x/y"), "Write --to sqlite:PATH"),
-        (("--to", "postgresql://u:secret@h/d"), "may hold no password"),
+        (("--to", "postgresql://u:s3k-r3t@h/d"), "may hold no password"),
     ],
     ids=range(4),
 )
@@ -154,7 +154,7 @@ def test_where_to_must_be_said_well(customer: Person, arguments: tuple[str, ...]
 
     assert result.exit_code in (1, 2)
     assert words in result.stderr
-    assert "secret" not in result.output
+    assert "s3k-r3t" not in result.output
 
 
 async def test_a_copy_that_is_killed_goes_on(customer: Person) -> None:
