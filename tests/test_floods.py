@@ -24,6 +24,7 @@ from proxy.store.keys import Source
 from tests.attackers import ORDERS, SMALL
 from tests.callers import Wire, eventually
 from tests.lab import CA_FILE, TRUST
+from tests.measured import Measured
 from tests.product import COMMAND, ROOT, Program, run
 
 MEGABYTE = 1 << 20
@@ -60,7 +61,7 @@ def configuration(small: int, large: int) -> dict[str, Any]:
 
 
 @dataclass
-class Running:
+class Running(Measured):
     """The product: where it is, and what it costs."""
 
     server: Program
@@ -70,17 +71,6 @@ class Running:
 
     def __post_init__(self) -> None:
         self.process = psutil.Process(self.server.pid)
-
-    @property
-    def memory(self) -> int:
-        """Resident bytes."""
-        return int(self.process.memory_info().rss)
-
-    @property
-    def spent(self) -> float:
-        """Seconds of processor time so far."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
 
     @property
     def connections(self) -> int:

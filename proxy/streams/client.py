@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Self
 
 import aiohttp
@@ -241,6 +242,17 @@ class ClientSocket:
         if not self._line.is_closing():
             self._line.close()
         if not self._line.get_write_buffer_size():
+            self.forget()
+
+    @contextmanager
+    def served(self) -> Iterator[None]:
+        """For as long as it is served: a fault of ours within the block is said by a code, and no timer outlives it."""
+        try:
+            yield
+        except Exception:
+            self.end(codes.FAULT, "a fault of bearerd")
+            raise
+        finally:
             self.forget()
 
     def forget(self) -> None:

@@ -53,7 +53,7 @@ class Relayed:
             link = await _open(opening)
             try:
                 client = await opening.accept(link.broker.subprotocol)
-                with ExitStack() as held:
+                with client.served(), ExitStack() as held:
                     await self._carry(opening, client, link, held)
                 return client.response
             finally:
@@ -65,7 +65,7 @@ class Relayed:
             stranger = waiting.enter_context(opening.streams.stranger())
             client = await opening.accept()
             stranger.end = client.end
-            try:
+            with client.served():
                 try:
                     first = await client.first()
                     self._admit(opening, first)
@@ -78,11 +78,6 @@ class Relayed:
                 except SocketEnded:
                     opening.missed()
                     await client.close()
-                except Exception:
-                    client.end(codes.FAULT, "a fault of bearerd")
-                    raise
-            finally:
-                client.forget()
         return client.response
 
     async def _serve_known(self, opening: Opening, client: ClientSocket, first: Frame) -> None:
@@ -128,17 +123,11 @@ class Relayed:
             if opening.stream.over is not None:
                 both(*opening.stream.over)
         way = Way(opening, link, self._sessions, held)
-        try:
-            async with asyncio.TaskGroup() as group:
-                down = group.create_task(_down(opening, client, link))
-                await _up(client, broker, way, first)
-                down.cancel()
-            await client.close()
-        except Exception:
-            client.end(codes.FAULT, "a fault of bearerd")
-            raise
-        finally:
-            client.forget()
+        async with asyncio.TaskGroup() as group:
+            down = group.create_task(_down(opening, client, link))
+            await _up(client, broker, way, first)
+            down.cancel()
+        await client.close()
 
 
 @dataclass(slots=True)

@@ -46,9 +46,9 @@ def measure(stage: Stage, server: Server, mix: str, count: int, seconds: float) 
     time.sleep(1.0)
     memory = (server.memory - before) / count
     crowd.count()
-    began = server.cpu
+    began = server.spent
     time.sleep(seconds)
-    spent = server.cpu - began
+    spent = server.spent - began
     seen = crowd.seen()
     first.leave()
     time.sleep(0.5)

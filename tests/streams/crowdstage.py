@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from proxy.store.keys import Source
+from tests.measured import Measured
 from tests.product import COMMAND, Program, command, run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,23 +33,12 @@ brokers: {{alpaca: {{environments: {{simulator: {environment}}}}}}}
 
 
 @dataclass(frozen=True)
-class Server:
+class Server(Measured):
     """Something that serves the feed, and its process. `key`: what its clients show."""
 
     url: str
     key: str
     process: psutil.Process
-
-    @property
-    def cpu(self) -> float:
-        """Processor time, in seconds."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
-
-    @property
-    def memory(self) -> int:
-        """Resident bytes."""
-        return int(self.process.memory_info().rss)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import psutil
 
 from proxy.store.keys import Source
 from tests.lab import CA_FILE, TRUST
+from tests.measured import Measured
 from tests.product import COMMAND, ROOT, Program, run
 
 SECRET = "the-broker-s-own-key"
@@ -21,7 +22,7 @@ PYTHON = (sys.executable, "-P")
 
 
 @dataclass(frozen=True)
-class Scene:
+class Scene(Measured):
     """The product and the broker. `key` is that of the client `bot`."""
 
     url: str
@@ -32,17 +33,6 @@ class Scene:
     @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
-
-    @property
-    def memory(self) -> int:
-        """Resident bytes."""
-        return int(self.process.memory_info().rss)
-
-    @property
-    def spent(self) -> float:
-        """Seconds of processor time so far."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
 
     @property
     def connections(self) -> tuple[int, int]:

@@ -28,12 +28,11 @@ async def served(serve: Serve, limits: SocketLimits | None = None) -> AsyncItera
         socket = await ClientSocket.accept(request, limits=limits or SocketLimits(), record=record)
         assert record.traffic is socket.traffic
         try:
-            await serve(socket)
+            with socket.served():
+                await serve(socket)
         except BaseException as error:
             raised.append(error)
             raise
-        finally:
-            socket.forget()
         return socket.response
 
     runner = web.ServerRunner(web.Server(handle, handler_cancellation=True), shutdown_timeout=0.1)
@@ -106,6 +105,18 @@ async def test_who_sends_to_a_slow_client_hears_of_it() -> None:
             while not raised:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert isinstance(raised[0], SlowClient | asyncio.CancelledError)
+
+
+async def test_a_fault_of_ours_is_said_by_a_code() -> None:
+    """Whoever serves it: a client must not take it for a connection that broke."""
+
+    async def serve(_socket: ClientSocket) -> None:
+        raise RuntimeError("a fault")
+
+    async with served(serve) as (socket, raised):
+        found = await socket.receive(5)
+        assert (aiohttp.WSMsgType.CLOSE, codes.FAULT) == (found.type, found.data)
+    assert ["RuntimeError"] == [type(each).__name__ for each in raised]
 
 
 async def test_an_end_from_outside_reaches_who_receives() -> None:

@@ -54,13 +54,12 @@ class Hubs:
         with opening.entered():
             client = await opening.accept()
             guest = Guest(client, binary=_speaks_msgpack(opening.headers))
-            try:
-                guest.greet()
-                await self._attend(opening, guest)
-            except SocketEnded:
-                await client.close()
-            finally:
-                client.forget()
+            with client.served():
+                try:
+                    guest.greet()
+                    await self._attend(opening, guest)
+                except SocketEnded:
+                    await client.close()
         return client.response
 
     async def _serve_late(self, opening: Opening) -> web.StreamResponse:
@@ -70,23 +69,22 @@ class Hubs:
             client = await opening.accept()
             stranger.end = client.end
             guest = Guest(client, binary=_speaks_msgpack(opening.headers))
-            try:
-                guest.greet()
-                opening.admit(await guest.introduction(self._pace.introduction))
-                waiting.close()
-                with opening.entered(client):
-                    opening.began()
-                    await self._attend(opening, guest)
-            except Refusal as refusal:
-                opening.refused(refusal)
-                guest.turn_away(refusal)
-                await client.close()
-            except SocketEnded:
-                if opening.client is None:
-                    opening.missed()
-                await client.close()
-            finally:
-                client.forget()
+            with client.served():
+                try:
+                    guest.greet()
+                    opening.admit(await guest.introduction(self._pace.introduction))
+                    waiting.close()
+                    with opening.entered(client):
+                        opening.began()
+                        await self._attend(opening, guest)
+                except Refusal as refusal:
+                    opening.refused(refusal)
+                    guest.turn_away(refusal)
+                    await client.close()
+                except SocketEnded:
+                    if opening.client is None:
+                        opening.missed()
+                    await client.close()
         return client.response
 
     async def _attend(self, opening: Opening, guest: Guest) -> None:

@@ -72,11 +72,9 @@ class PortDoor:
         _check_port(port, opening)
         with opening.entered():
             socket = await opening.accept()
-            try:
+            with socket.served():
                 await self._serve(socket, called, port, opening)
                 await socket.close()
-            finally:
-                socket.forget()
         return socket.response
 
     async def _speak_late(self, called: Called, port: StreamPort, opening: Opening) -> web.StreamResponse:
@@ -85,7 +83,7 @@ class PortDoor:
             stranger = waiting.enter_context(self._streams.stranger())
             socket = await opening.accept()
             stranger.end = socket.end
-            try:
+            with socket.served():
                 try:
                     opening.admit(_key(await socket.first()))
                     waiting.close()
@@ -99,8 +97,6 @@ class PortDoor:
                 except SocketEnded:
                     opening.missed()
                 await socket.close()
-            finally:
-                socket.forget()
         return socket.response
 
     async def _serve(self, socket: ClientSocket, called: Called, port: StreamPort, opening: Opening) -> None:
