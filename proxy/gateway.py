@@ -122,13 +122,13 @@ class Gateway:
             raise Refusal("http-version", "Only HTTP/1.1 is spoken here.", close=True)
         scheme = None if policy.keyring.open_to_all else scheme_of(request)
         browser.check(method, headers, door.hosts, scheme=scheme)
+        visit = Visit(policy, door, request, record, self._clock.now().wall)
         if door.stream is not None:
-            return await self._at_port(Visit(policy, door, request, record, self._clock.now().wall), door.stream)
+            return await self._at_port(visit, door.stream)
         wanted = read_target(request.raw_path, door)
         mount = None if isinstance(wanted, Refusal) else policy.mounts.get(wanted.mount)
         if mount is not None and isinstance(wanted, target.Target) and emulation.concerns(mount.broker, method, wanted):
             return await self._emulate(policy, door, request, wanted, record)
-        visit = Visit(policy, door, request, record, self._clock.now().wall)
         if (late := self.entrance.latecomer(visit, mount, wanted)) is not None:
             return await self.entrance.open(visit, late, None)
         client = policy.keyring.identify(headers, visit.now)
