@@ -6,6 +6,7 @@ BIN := .venv/bin
 RUN := .venv/.run
 TEST := .venv/.test
 SOAK := .venv/.soak
+BENCH := .venv-bench/.done
 PYTEST := $(BIN)/python -m pytest
 SOAK_TIMEOUT := 7200
 UV_LOCK = uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --no-annotate
@@ -13,7 +14,7 @@ UV_LOCK = uv pip compile -q --universal --generate-hashes --no-header --no-emit-
 # Without compiled files each start would compile a thousand modules: 0.5 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check advisories fix run bench soak mutants image lock clean
+.PHONY: help demo test loops check advisories fix run bench soak mutants image lock clean
 .PHONY: check-types check-security check-files check-advisories
 
 help: ## list the targets
@@ -28,6 +29,9 @@ $(TEST): scripts/setup pyproject.toml locks/build.txt locks/dev.txt locks/legacy
 $(SOAK): $(TEST)
 	@scripts/setup soak
 
+$(BENCH): $(TEST) bench/requirements.txt bench/peers/node/package-lock.json
+	@scripts/setup bench
+
 demo: $(RUN) ## the whole product offline: simulated brokers, bearerd in front, a first answer; runs until Ctrl-C
 	@exec $(BIN)/bearerd demo $(ARGS)
 
@@ -35,6 +39,10 @@ demo: $(RUN) ## the whole product offline: simulated brokers, bearerd in front, 
 test: check ## everything that must pass: check, then all tests but the soak
 	$(PYTEST) -n 3 --dist worksteal -m "not soak and not timing" $(ARGS)
 	$(PYTEST) -m "timing and not soak" $(ARGS) || test $$? = 5  # 5: none among $(ARGS)
+
+loops: $(TEST) ## all tests once more, on Python's own event loop; `make test` has them on uvloop
+	$(PYTEST) --loop=asyncio -n 3 --dist worksteal -m "not soak and not timing" $(ARGS)
+	$(PYTEST) --loop=asyncio -m "timing and not soak" $(ARGS) || test $$? = 5
 
 check: $(TEST) ## lint, types, known advisories; changes no file
 	$(BIN)/ruff check
@@ -66,9 +74,8 @@ fix: $(TEST) ## let ruff repair and format what it can
 run: $(RUN) ## bearerd serve, with your own configuration
 	@exec $(BIN)/bearerd serve $(ARGS)
 
-bench: $(TEST) ## speed figures
-	@if test -e tests/bench.py; then exec $(BIN)/python -m tests.bench $(ARGS); \
-	else echo "No benchmarks yet: they come with the work on speed."; fi
+bench: $(BENCH) ## speed beside other proxies, which it installs; ARGS="calls streams" for parts, ARGS=quick for a minute
+	$(BIN)/python -m bench $(ARGS)
 
 soak: $(SOAK) ## the figures at full length, and the properties with many more examples
 	$(PYTEST) -m "soak or hypothesis" --timeout=$(SOAK_TIMEOUT) --hypothesis-profile=deep $(ARGS)
@@ -89,5 +96,5 @@ lock: ## resolve the lock files again (needs uv); newer versions with ARGS=--upg
 	$(UV_LOCK) $(ARGS) --group legacy --override locks/legacy.overrides -o locks/legacy.txt
 
 clean: ## remove what was set up, built and cached
-	rm -rf .venv .venv-legacy build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage tests/clients/node_modules
-	find proxy tests -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf .venv .venv-legacy .venv-bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage tests/clients/node_modules bench/peers/node/node_modules
+	find proxy tests bench -name __pycache__ -prune -exec rm -rf {} +

@@ -2,7 +2,9 @@
 
 The life of one request:
 
-1. `listener.py` takes the connection. aiohttp's C parser reads the head; nothing of a bad one is quoted or logged.
+1. `listener.py` takes the connection, `connection.py` is one. A plain read for which everything is at hand takes the
+   express lane (`plainhead.py`, `express.py`, `trip.py`): the same questions and the same relay, without a task. Of all
+   others aiohttp's C parser reads the head; nothing of a bad one is quoted or logged.
 2. `gateway.py` is the whole path on one screen. It asks, in this order:
    `gate/browser.py`   is this a program, and not a web page?      421, 403
    `gate/clients.py`   who is asking?                              401
@@ -15,10 +17,11 @@ The life of one request:
    `gate/budget.py`    is there room in the broker's rate limit?   429, after a turn in `pacing.py`
 3. `keepers.py` knows the keeper of the grant, and `tokens/keeper.py` lends a token pair: access token and the one
    origin that it may go to, of one generation. If none is fresh, one flight renews it for everybody (see below).
-4. `relay/http.py` sends the matched bytes through `relay/upstream.py`, which looks at the origin once more before
-   `relay/credential.py` writes the one credential. A 401 that speaks of the token renews it, and at most one repeat
-   follows.
-5. `relay/headers.py` says what crosses, each way; the answer streams back. A refusal is rendered by `errors.py`.
+4. `relay/http.py` sends the matched bytes over a connection of `relay/pool/`, which looks at the origin once more
+   before `relay/credential.py` writes the one credential. A 401 that speaks of the token renews it, and at most one
+   repeat follows.
+5. `relay/headers.py` and `relay/answerhead.py` say what crosses; the answer streams back. A refusal is rendered by
+   `errors.py`.
 6. `audit/` gets one record, whatever the outcome. Of a call that changes something there are two (`audit/calls.py`):
    its intent is durable before the first byte leaves, its outcome before the first byte of the answer does.
 

@@ -1,5 +1,6 @@
 """Who may pass, and where to: what the configuration makes of a mount, and what the gate says of one call on it."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -18,9 +19,13 @@ from proxy.gate.rows import Row
 from proxy.gate.scopes import Denied, Match, ScopeTable
 from proxy.halts import Halts
 from proxy.intake import PATIENCE
+from proxy.pacing import Turn
 from proxy.relay.frames import USUAL, SocketLimits
-from proxy.relay.http import Relay
+from proxy.relay.headers import Raw
+from proxy.relay.http import Relay, UnderWay
 from proxy.secret import Secret
+
+Line = asyncio.Transport | None  # what a client is connected by; None once it has gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +105,30 @@ class Called:
     match: Match = field(repr=False)
 
 
-def hold_to_certificate(policy: Policy, door: Door, request: web.BaseRequest, client: Client) -> None:
-    """On a Unix socket there are no certificates; who may call there is known otherwise."""
+@dataclass(slots=True)
+class Sent:
+    """A call that was let in and is at the broker, with all that it was decided by. `turn` is its place in a budget.
+
+    `now`: Unix time when it came.
+    """
+
+    policy: Policy
+    door: Door
+    called: Called
+    client: Client
+    record: audit.Record
+    now: float
+    turn: Turn
+    under_way: UnderWay = field(repr=False)
+
+
+def hold_to_certificate(policy: Policy, door: Door, line: Line, client: Client) -> None:
+    """Raise unless the certificate that `line` has shown is the client's, where one is asked for.
+
+    On a Unix socket there are no certificates; who may call there is known otherwise.
+    """
     if policy.holders and door.hosts is not None:
-        check_holder(client, shown_names(request.transport))
+        check_holder(client, shown_names(line))
 
 
 def read_target(raw_path: str, door: Door) -> target.Target | Refusal:
@@ -149,17 +174,17 @@ def permit(mount: Mount, client: Client, row: Row) -> None:
     raise Refusal("scope-denied", detail, fix=f"add {scope} to {' and to '.join(places)}")
 
 
-def base_url(door: Door, request: web.BaseRequest, mount: str) -> str:
+def base_url(door: Door, line: Line, headers: Raw, mount: str) -> str:
     """The address under which this client reached the mount, without a slash at the end."""
-    return reached(request) + ("" if door.mount else f"/{mount}")
+    return reached(line, headers) + ("" if door.mount else f"/{mount}")
 
 
-def reached(request: web.BaseRequest) -> str:
+def reached(line: Line, headers: Raw) -> str:
     """The address that this client called: `http://127.0.0.1:8080`."""
-    host = next((value.decode("ascii") for name, value in request.raw_headers if name.lower() == b"host"), "localhost")
-    return f"{scheme_of(request)}://{host}"
+    host = next((value.decode("ascii") for name, value in headers if name.lower() == b"host"), "localhost")
+    return f"{scheme_of(line)}://{host}"
 
 
-def scheme_of(request: web.BaseRequest) -> str:
+def scheme_of(line: Line) -> str:
     """How the client reached us."""
-    return "https" if request.transport and request.transport.get_extra_info("sslcontext") else "http"
+    return "https" if line is not None and line.get_extra_info("sslcontext") else "http"

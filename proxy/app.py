@@ -1,15 +1,25 @@
 """Puts the rooms together: configuration → custody, keepers, mounts, listeners. The only place that knows everybody."""
 
 import asyncio
+import os
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxy import __version__, logs
 from proxy.admin import AdminSocket
-from proxy.admission import Mount, Policy
-from proxy.assembly import endpoint_of, mount_of, needs_restart, open_ports, policy_of, speak
+from proxy.admission import Door, Mount, Policy
+from proxy.assembly import (
+    destinations,
+    endpoint_of,
+    mount_of,
+    needs_restart,
+    open_ports,
+    policy_of,
+    speak,
+    upstream_of,
+)
 from proxy.audit.acts import Acts
 from proxy.audit.calls import Calls
 from proxy.clientkeys import ClientKeys
@@ -18,6 +28,7 @@ from proxy.config import ConfigInvalid
 from proxy.console.server import Console
 from proxy.custody import Custody, socket_path
 from proxy.doors import Doors
+from proxy.express import Express
 from proxy.gate.clients import Keyring
 from proxy.gateway import Gateway
 from proxy.halting import concerns
@@ -29,13 +40,17 @@ from proxy.operations import NotPossible, Operations
 from proxy.parser import check_parser
 from proxy.rates import rates_of
 from proxy.relay.dialling import Dialler
-from proxy.relay.upstream import SessionUpstream
+from proxy.relay.upstream import Place
 from proxy.settings import Settings
 from proxy.store import StoreError
-from proxy.tokens.grant import State
+from proxy.tokens.grant import State, TokenPair
 from proxy.tokens.oauth import TokenEndpoint
 from proxy.tokens.skew import Skew
 from proxy.watch import Watcher
+from proxy.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from proxy.workers.crew import Crew  # most servers are one process
 
 WARM_UP = 5.0  # seconds that a start may wait for grants that have been idle for days
 
@@ -58,7 +73,9 @@ class App:
         console_token: str | None = None,
         console_reusable: bool = False,
         clock: Clock | None = None,
+        crew: "Crew | None" = None,
     ) -> None:
+        self.crew = crew
         self.settings = settings
         self.custody = custody
         self.clock = clock or SystemClock()
@@ -72,6 +89,7 @@ class App:
             self.clock,
             endpoint_of=partial(endpoint_of, skew=self.skew),
             observe=self.metrics.token_refresh,
+            made=crew.follow if crew else lambda _: None,
         )
         self.keys = ClientKeys(custody.vault, self.clock)
         self.halts = Halts(custody.vault, self.clock)
@@ -79,18 +97,29 @@ class App:
         self.last_problems: list[str] = []
         self.calls, self.acts = Calls(custody.trail), Acts(custody.trail)
         self.gateway = Gateway(Policy({}, Keyring({}, {}), 0, 0, self.halts), self.metrics, self.clock, self.calls)
-        self.doors = Doors(self.clock, self.gateway.handle, self.metrics.handshake_failed)
+        self.doors = Doors(
+            self.clock,
+            self.gateway.handle,
+            self.metrics.handshake_failed,
+            self._lane_at,
+            sockets=crew.socket_for if crew else None,
+        )
         self._reread = reread
-        self._upstream, self._dialler = SessionUpstream(), Dialler()
+        self._upstream, self._dialler = upstream_of(settings.config), Dialler()
         self._ports = open_ports(self.gateway, self.doors.open_port)
         self._hubs = speak(self.gateway, self.clock, lambda: self.settings, lambda: self.doors.url)
         self._console_token = console_token or secrets.token_urlsafe(24)
         self._console_reusable = console_reusable
         self._consoles: list[Console] = []
-        self._admin = AdminSocket(socket_path(settings.config), self.operations.commands(), self.operations.holding())
+        commands, holding = self.operations.commands(), self.operations.holding()
+        if crew is not None:  # what a command has changed counts everywhere when it is answered
+            commands, holding = crew.settled(commands), crew.settled_holding(holding)
+        self._admin = AdminSocket(socket_path(settings.config), commands, holding)
         self._watcher = Watcher(self)
+        self.watchdog = Watchdog(self.gateway.pressure.noticed)
         self._tasks: list[asyncio.Task[None]] = []
         self._recording: asyncio.Task[None] | None = None  # until the last call has ended
+        self._leading: asyncio.Task[None] | None = None  # likewise: calls in workers may still need a token
         self._changing = asyncio.Lock()  # one reload or stop at a time
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -103,6 +132,9 @@ class App:
             await self.custody.trail.open()
             self._recording = self._launch(self.custody.trail.run())
             self.acts.started(__version__)
+            if self.crew is not None:
+                await self.crew.begin(self)
+                self._leading = self._launch(self.crew.run())
             await self._watcher.begin()
             await self.start_keepers()
             self.gateway.policy = self._policy(self.settings)
@@ -118,15 +150,20 @@ class App:
                     allowed_hosts=config.allowed_hosts,
                     # On this machine alone it is looked at by programs that trust no certificate of ours.
                     certificates=None if address.loopback else self.doors.certificates,
+                    given=await self.crew.own_socket(address) if self.crew is not None else None,
                 )
                 await console.start()
                 self._consoles.append(console)
+            if self.crew is not None:
+                await self.crew.ready()
             await self._admin.start()
         except BaseException:
             await self.stop()
             raise
+        self.watchdog.start()
         work = [self._watcher.run(), self.keepers.run(), self.keys.last_use.run()]
         work += [self.gateway.streams.run(), self._hubs.run(), self._ports.run()]
+        work.append(self._upstream.run(self._destinations))
         if self.doors.certificates is not None:
             work.append(self.doors.certificates.run(self.doors.rename))
         self._tasks = [self._launch(each) for each in work]
@@ -155,25 +192,44 @@ class App:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-        self.gateway.draining = True
+        self.gateway.serving.draining = True
+        self.watchdog.stop()
         await self._admin.stop()
         await self.operations.close()
+        if self.crew is not None:
+            self.crew.drain(shutdown.grace)
         await self.doors.stop_accepting()
         await self.gateway.streams.end_all()
         await self._ports.ports.close()
         # Calls inside may still need a token, so keepers close beside them, not before.
-        await asyncio.gather(self.gateway.drained(shutdown.grace), self.keepers.close())
+        drained = [self.crew.drained(shutdown.grace)] if self.crew is not None else []
+        await asyncio.gather(self.gateway.serving.drained(shutdown.grace), self.keepers.close(), *drained)
         await self.keys.last_use.finish()
         await self.doors.close()
         await asyncio.gather(*(console.stop() for console in self._consoles))
         await self._upstream.close()
         await self._dialler.close()
         self._consoles = []
+        if self._leading is not None and self.crew is not None:
+            self._leading.cancel()
+            await asyncio.wait([self._leading])
+            self.crew.close()
+            self._leading = None
         recording, self._recording = self._recording, None
         if recording is not None:
             recording.cancel()
             await asyncio.wait([recording])
             self.acts.stopped()  # on the disk when the custody is closed
+
+    @property
+    def pid(self) -> int:
+        """The process that signals are for."""
+        return self.crew.pid if self.crew is not None else os.getpid()
+
+    @property
+    def workers(self) -> list[dict[str, Any]]:
+        """Who relays beside this process, as plain data."""
+        return self.crew.told() if self.crew is not None else []
 
     @property
     def console_url(self) -> str | None:
@@ -208,6 +264,15 @@ class App:
         )
         return policy_of(settings, mounts, self.keys, self.halts)
 
+    def _lane_at(self, door: Door) -> Express | None:
+        """The express lane at a door; it needs connections of our own to brokers."""
+        engine = self.settings.config.engine
+        served = engine.express and engine.upstream == "httptools" and door.stream is None
+        return Express(self.gateway, door, self.clock) if served else None
+
+    def _destinations(self) -> Iterator[tuple[Place, TokenPair]]:
+        return destinations(self.gateway.policy, self.keepers, self.clock.now())
+
     def mount(self, name: str) -> Mount:
         """A mount as it serves now, for an operator's own calls. `LookupError` if there is none."""
         return self._mount(self.settings, name)
@@ -219,6 +284,7 @@ class App:
             keepers=self.keepers,
             upstream=self._upstream,
             keeper_of=self.keepers.of,
+            keeper_at_hand=self.keepers.at_hand,
             dialler=self._dialler,
         )
 
@@ -274,6 +340,9 @@ class App:
         dropped = self.keepers.take_over(settings, keepers)
         self.gateway.policy = self._policy(settings)
         gone = self.doors.take_over(settings.config, roots, in_force)
+        if self.crew is not None:
+            self.crew.policy_changed()
+            await self.crew.settle()
         for keeper in dropped:
             self.metrics.gone(keeper.name)
         for console in self._consoles:
@@ -312,6 +381,7 @@ class App:
         """The metrics as text, with the ages of the tokens as they are now."""
         self.metrics.journal_slots(lambda: self.custody.journal.slots_in_use)
         self.metrics.store_up(not self.store_fault)
+        self.metrics.loop(lag=self.watchdog.lag, overloaded=not self.gateway.pressure.calm)
         certificates = self.doors.certificates
         self.metrics.certificate(certificates.ends if certificates is not None else None)
         self.metrics.client_keys(self.keys.next_ends())

@@ -1,11 +1,11 @@
 """What a configuration makes of the rooms: mounts, the policy of the gateway, token endpoints. No state of its own."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from proxy import __version__
 from proxy.admission import Mount, Policy
 from proxy.clientkeys import ClientKeys
-from proxy.clock import Clock
+from proxy.clock import Clock, Now
 from proxy.config import Config, Tcp
 from proxy.gate.clients import Client, Keyring
 from proxy.gateway import Gateway
@@ -14,7 +14,8 @@ from proxy.halts import Halts
 from proxy.relay.dialling import Dialler
 from proxy.relay.frames import SocketLimits
 from proxy.relay.http import Relay
-from proxy.relay.upstream import Place, Upstream
+from proxy.relay.pool.pooled import PooledUpstream
+from proxy.relay.upstream import Place, SessionUpstream, Upstream
 from proxy.settings import GrantSettings, Settings
 from proxy.streams.alpaca.hubs import ALPACA_DATA, Hubs
 from proxy.streams.dialects import ALPACA_TRADING, LATE, PLAIN, TRADIER
@@ -23,11 +24,13 @@ from proxy.streams.questrade.door import PortDoor
 from proxy.streams.questrade.ports import OpenDoorway, StreamPorts
 from proxy.streams.questrade.streams import QuestradeStreams
 from proxy.streams.relayed import Relayed
+from proxy.tokens.grant import TokenPair
 from proxy.tokens.keeper import Keeper
+from proxy.tokens.lender import Lender
 from proxy.tokens.oauth import TokenEndpoint
 from proxy.tokens.skew import Skew
 
-NEEDS_RESTART = ("listen", "console", "store", "state", "key", "log", "unix_socket")
+NEEDS_RESTART = ("listen", "console", "store", "state", "key", "log", "unix_socket", "engine", "workers")
 STREAM_API = "stream"  # the API whose addresses answers with a stream's address are about
 USER_AGENT = f"bearerd/{__version__}"
 
@@ -36,9 +39,10 @@ def mount_of(
     settings: Settings,
     name: str,
     *,
-    keepers: Mapping[str, Keeper],
+    keepers: Mapping[str, Lender],
     upstream: Upstream,
-    keeper_of: Callable[[str], Awaitable[Keeper]] | None = None,
+    keeper_of: Callable[[str], Awaitable[Lender]] | None = None,
+    keeper_at_hand: Callable[[str], Lender | None] = lambda _grant: None,
     dialler: Dialler | None = None,
 ) -> Mount:
     """A mount of the configuration, ready to serve. `LookupError` if there is none, or no keeper for its grant."""
@@ -55,6 +59,7 @@ def mount_of(
         ca_file=environment.ca_file,
         private_hosts=environment.private_hosts,
         egress=config.egress_proxy,
+        trust=grant.trust,
     )
     return Mount(
         name=name,
@@ -68,12 +73,26 @@ def mount_of(
             keeper=keepers[grant.name],
             upstream=upstream,
             keeper_of=keeper_of,
+            keeper_at_hand=keeper_at_hand,
             dialler=dialler,
         ),
         user_agent=config.user_agent or broker.user_agent or USER_AGENT,
         also=frozenset(header.encode() for header in broker.add_headers),
         apps={client_id: app.client_secret for client_id, app in grant.apps.items()},
     )
+
+
+def upstream_of(config: Config) -> Upstream:
+    """Who speaks HTTP with brokers. To be made where a loop runs."""
+    return PooledUpstream() if config.engine.upstream == "httptools" else SessionUpstream()
+
+
+def destinations(policy: Policy, keepers: Mapping[str, Keeper], now: Now) -> Iterator[tuple[Place, TokenPair]]:
+    """Where calls will go, as things stand: the place of each mount, and the pair of its grant."""
+    for mount in policy.mounts.values():
+        keeper = keepers.get(mount.relay.grant)
+        if keeper is not None and (pair := keeper.grant.pair(now)) is not None:
+            yield mount.relay.place, pair
 
 
 def policy_of(settings: Settings, mounts: Mapping[str, Mount], keys: ClientKeys, halts: Halts) -> Policy:

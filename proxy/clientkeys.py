@@ -12,7 +12,7 @@ import asyncio
 import heapq
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -106,6 +106,7 @@ class ClientKeys:
         self.bindings: dict[str, tuple[str, ...]] = {}
         self.expiries: dict[str, float] = {}
         self.last_use = LastUse(vault, self.digests)
+        self.changed: Callable[[str], None] = lambda _digest: None  # told of each digest that counts otherwise now
         self._vault = vault
         self._clock = clock
         self._stored: dict[str, ClientKey] = {}  # by record
@@ -305,6 +306,7 @@ class ClientKeys:
         key = ClientKey(client, 0, self._clock.now().wall, digest)
         self._lent.append(key)
         self.digests[digest] = client
+        self.changed(digest)
         try:
             yield
         finally:
@@ -380,6 +382,7 @@ class ClientKeys:
             self._ending[record] = key
             self.expiries[key.digest] = key.expires
         self.digests[key.digest] = key.client  # last: before it counts, all that limits it is known
+        self.changed(key.digest)
 
     def _drop(self, record: str) -> None:
         key = self._stored.pop(record, None)
@@ -396,3 +399,4 @@ class ClientKeys:
                 self.digests.pop(key.digest, None)
                 self.bindings.pop(key.digest, None)
                 self.expiries.pop(key.digest, None)
+                self.changed(key.digest)

@@ -1,8 +1,10 @@
 """The doors that clients come through: listeners, what each leads to, and what connections have to show there."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
 
 from aiohttp import web
 
@@ -10,33 +12,50 @@ from proxy.admission import Door
 from proxy.certificates import Certificates
 from proxy.clock import Clock
 from proxy.config import Address, Config, Tcp
+from proxy.connection import ExpressHandler, Lane, QuietHandler
 from proxy.gate.browser import Hosts
 from proxy.gate.localport import StreamPort
 from proxy.inforce import InForce
-from proxy.listener import OPEN, Entry, Listener, open_listener
+from proxy.listener import OPEN, Entry, Given, Listener, open_listener
 from proxy.vestibule import Crowd, Peers, group_number, peers_of
 
 GRACE = 1.0  # seconds that a listener gives to requests inside when it closes
 LAST_HEADS = 0.2  # seconds for the requests of those who were let in just before the doors closed
 
 Handle = Callable[[Door, web.BaseRequest], Awaitable[web.StreamResponse]]
+Sockets = Callable[[str, Address, Entry], Awaitable[Given]]
 
 
 class Doors:
     """Every data listener of a server. `open()` first, `close()` last.
 
-    `handle` answers requests; `failed` is told of each TLS handshake that fails, and why.
+    `handle` answers requests; `failed` is told of each TLS handshake that fails, and why. `lane_at` makes a door's
+    express lane, and `handler` is the protocol of connections with one. `sockets`, if given, has those of `listen` and
+    of the roots: other processes share them.
     """
 
-    def __init__(self, clock: Clock, handle: Handle, failed: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        handle: Handle,
+        failed: Callable[[str], None],
+        lane_at: Callable[[Door], Lane | None] = lambda _: None,
+        *,
+        sockets: Sockets | None = None,
+        handler: type[ExpressHandler] = ExpressHandler,
+    ) -> None:
         self.listeners: list[Listener] = []  # those of `listen`, then the roots; ports of streams are not among them
         self.certificates: Certificates | None = None
         self._config: Config
         self._clock = clock
         self._handle = handle
         self._failed = failed
+        self._lane_at = lane_at
+        self._sockets = sockets
+        self._handler = handler
         self._entry = OPEN
         self._doors: dict[Listener, Door] = {}
+        self._names: dict[Listener, str] = {}
         self._crowd = Crowd(0)
 
     async def open(self, config: Config) -> None:
@@ -58,6 +77,14 @@ class Doors:
         """Open the port of a stream at `number`; 0 is any free one. `OSError`."""
         listener = await self._open(Tcp(port.host, number), stream=port)
         return Doorway(listener, lambda: self._doors.pop(listener, None))
+
+    def at(self, name: str) -> Listener | None:
+        """The listener of that name: what the same door is called in all processes."""
+        return next((listener for listener, known in self._names.items() if known == name), None)
+
+    def name_at(self, door: Door) -> str:
+        """The name of the listener that leads to this door; empty once that is retired."""
+        return next((self._names.get(each, "") for each, found in self._doors.items() if found is door), "")
 
     async def stop_accepting(self) -> None:
         await asyncio.gather(*(listener.stop_accepting() for listener in self.listeners))
@@ -96,7 +123,11 @@ class Doors:
                 if mount.port is not None and mount.port != _port(self._config, name):
                     opened.append(await self._open_root(config, name))
         except BaseException:
+            for listener in opened:  # other processes call the next one there by the same name
+                self._names.pop(listener, None)
             await asyncio.gather(*(listener.close() for listener in opened))
+            for listener in opened:
+                del self._doors[listener]
             raise
         return opened
 
@@ -106,6 +137,8 @@ class Doors:
             listener for listener, mount in self.all() if mount and _port(self._config, mount) != _port(config, mount)
         ]
         self._config = config
+        for listener in gone:  # at once: the next configuration may have that door again
+            self._names.pop(listener, None)
         self.listeners = [listener for listener in self.listeners if listener not in gone] + roots
         self._crowd.limit = config.limits.connections
         if self.certificates is not None and in_force is not None:
@@ -127,14 +160,22 @@ class Doors:
     # -- opening ------------------------------------------------------------------------------------------------------
 
     async def _open(self, address: Address, mount: str | None = None, stream: StreamPort | None = None) -> Listener:
-        return await open_listener(
+        entry = entry_at(self._config, self._entry, address, own_port=(mount, stream) != (None, None))
+        name = _another(f"{mount or ''} {address}", self._names.values())
+        given = await self._sockets(name, address, entry) if self._sockets and not stream else None
+        listener = await open_listener(
             address,
             self._enter,
             grace=GRACE,
             greet=lambda new: self._greet(new, mount, stream),
             crowd=self._crowd,
-            entry=entry_at(self._config, self._entry, address, own_port=(mount, stream) != (None, None)),
+            make=self._protocols,
+            entry=entry,
+            given=given,
         )
+        if given is not None:
+            self._names[listener] = name
+        return listener
 
     async def _open_root(self, config: Config, mount: str) -> Listener:
         """Serve a mount at the root of its own port, on the address of the first listener."""
@@ -146,6 +187,10 @@ class Doors:
         hosts = hosts_of(listener, self._config, port_of_stream=stream is not None)
         address = listener.bound if isinstance(listener.bound, Tcp) else None
         self._doors[listener] = Door(hosts, mount, address, stream)
+
+    def _protocols(self, listener: Listener) -> Callable[..., QuietHandler]:
+        lane = self._lane_at(self._doors[listener])
+        return QuietHandler if lane is None else partial(self._handler, lane=lane)
 
     async def _enter(self, listener: Listener, request: web.BaseRequest) -> web.StreamResponse:
         return await self._handle(self._doors[listener], request)
@@ -201,6 +246,11 @@ def entry_at(config: Config, entry: Entry, address: Address, *, own_port: bool =
     if own_port:
         return replace(entry, plain_too=entry.certificates is not None and config.plain_too(address))
     return entry if config.encrypts(address) else replace(entry, certificates=None)
+
+
+def _another(name: str, known: Collection[str]) -> str:
+    """`name`, or the first like it that is not known: several addresses may ask for any free port."""
+    return next(found for number in count(1) if (found := name if number == 1 else f"{name} {number}") not in known)
 
 
 def _port(config: Config, mount: str) -> int | None:

@@ -114,10 +114,11 @@ class Rendered:
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
-    def spelled(self) -> bytes:
-        """A whole answer as bytes."""
+    def spelled(self, *more: tuple[str, str]) -> bytes:
+        """A whole answer as bytes. `more` are further headers."""
         lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
-        lines += [f"{name}: {value}" for name, value in (*self.headers, ("Content-Length", str(len(self.body))))]
+        length = ("Content-Length", str(len(self.body)))
+        lines += [f"{name}: {value}" for name, value in (*self.headers, length, *more)]
         return ("\r\n".join(lines) + "\r\n\r\n").encode() + self.body
 
 

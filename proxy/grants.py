@@ -10,6 +10,7 @@ from pathlib import Path
 from proxy.brokers import Broker, Endpoints, Environment, Login
 from proxy.config import Config, Grant, Mount, Problem, did_you_mean
 from proxy.config.problem import Path as KeyPath
+from proxy.filestamp import Stamp, stamp_of
 from proxy.secret import Secret
 from proxy.store import UnsafeFile
 from proxy.store.files import read_provided
@@ -31,7 +32,8 @@ class GrantSettings:
     """One grant, ready for a login.
 
     `redirect_uri` is as configured, None for the console's own. `scopes` are those of the mounts that use the grant, in
-    their order, as far as this login asks for them. `apps` has a partner's applications by `client_id`.
+    their order, as far as this login asks for them. `apps` has a partner's applications by `client_id`. `trust` tells
+    which file the environment's `ca_file` was.
     """
 
     name: str
@@ -44,6 +46,7 @@ class GrantSettings:
     redirect_uri: str | None = None
     scopes: tuple[str, ...] = ()
     apps: Mapping[str, OAuthApp] = field(default_factory=dict)
+    trust: Stamp | None = None
 
 
 def read_grants(config: Config, brokers: Mapping[str, Broker]) -> tuple[dict[str, GrantSettings], list[Problem]]:
@@ -96,6 +99,7 @@ class _Reader:
             described.redirect_uri,
             tuple(scope for scope in scopes if login.sends_scopes is None or scope in login.sends_scopes),
             dict(self._apps()),
+            stamp_of(environment.ca_file),
         )
 
     @property

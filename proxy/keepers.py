@@ -42,7 +42,7 @@ class Keepers(Mapping[str, Keeper]):
     """As a mapping: the keepers of configured grants. `of` gives members' too.
 
     `endpoint_of` makes a grant's token endpoint; `observe(grant, outcome)` is told of every redeem, of a member's under
-    the name of its configured grant.
+    the name of its configured grant. `made` is told of every keeper that is made.
     """
 
     def __init__(
@@ -53,10 +53,11 @@ class Keepers(Mapping[str, Keeper]):
         *,
         endpoint_of: EndpointOf,
         observe: Callable[[str, str], None],
+        made: Callable[[Keeper], None] = lambda _: None,
     ) -> None:
         self._settings = settings
         self._custody, self._clock = custody, clock
-        self._endpoint_of, self._observe = endpoint_of, observe
+        self._endpoint_of, self._observe, self._made = endpoint_of, observe, made
         self._configured: dict[str, Keeper] = {}
         self._endpoints: dict[str, TokenEndpoint] = {}
         self._lanes: dict[str, Lane] = {}
@@ -83,6 +84,11 @@ class Keepers(Mapping[str, Keeper]):
         """The keeper of a grant or of a member, to be used at once. `LookupError`, `Refusal`, `StoreError`."""
         found = self._configured.get(name)
         return found if found is not None else await self._members.of(name)
+
+    def at_hand(self, name: str) -> Keeper | None:
+        """The same if it is here already."""
+        found = self._configured.get(name)
+        return found if found is not None else self._members.at_hand(name)
 
     def here(self) -> Iterator[Keeper]:
         """Every keeper that there is at the moment."""
@@ -169,7 +175,7 @@ class Keepers(Mapping[str, Keeper]):
         return self._keeper(name, grant, endpoint, partial(self._roster.spread, name))
 
     def _keeper(self, name: str, grant: GrantSettings, endpoint: TokenEndpoint, jitter: Callable[[], float]) -> Keeper:
-        return Keeper(
+        keeper = Keeper(
             name,
             broker=grant.broker,
             environment=grant.environment,
@@ -183,6 +189,8 @@ class Keepers(Mapping[str, Keeper]):
             quarantine=self._custody.quarantine,
             lane=self._lane(grant),
         )
+        self._made(keeper)
+        return keeper
 
     def _observed(self, name: str, outcome: str) -> None:
         self._observe(grant_of(name), outcome)

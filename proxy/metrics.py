@@ -4,10 +4,17 @@ Labels are closed sets: mounts, clients and grants from the configuration, templ
 `errors.py`; never a raw path, an account or a token. What is in no set is counted as `other` and opens no new series.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import accumulate
+from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
+from proxy import counts
+from proxy.counts import SECONDS, Cell, Family, Times
 from proxy.errors import KINDS
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -20,12 +27,14 @@ _KINDS = frozenset(kind.name for kind in KINDS.values())
 # Those of RFC 6455, and our own (`streams/codes.py`); a client may send any other.
 _CLOSE_CODES = frozenset((*range(1000, 1016), 4401, 4403, 4423, 4502, 4503))
 _CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
-# From what a warm connection to a near broker takes to where an answer is given up.
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_BOUNDS = (*(str(bound) for bound in SECONDS), "+Inf")
 
 
-class Metrics:
-    """The server's counters. Times are in seconds, points in time are Unix time."""
+class Metrics(Collector):
+    """The server's counters. Times are in seconds, points in time are Unix time.
+
+    What is counted stands in `counts.py`, and becomes samples when it is read.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -34,9 +43,14 @@ class Metrics:
         self._templates: frozenset[str] = frozenset()
         self._grants: frozenset[str] = frozenset()
         # Series already found: the labels of a request are checked once, not each time.
-        self._request_series: dict[tuple[str | None, str | None, str, int, str | None], tuple[Counter, Histogram]] = {}
+        self._request_series: dict[tuple[str | None, str | None, str, int, str | None], tuple[Cell, Cell]] = {}
+        self._broker_series: dict[str, Cell] = {}
+        self._families: dict[str, Family] = {}
+        self.in_flight = 0
+        self._in_flight_elsewhere: dict[str, int] = {}  # by process
         self._declare_traffic()
         self._declare_tokens()
+        self.registry.register(self)
 
     def _declare_traffic(self) -> None:
         labels = ("mount", "template", "method", "status_class", "client")
@@ -51,7 +65,6 @@ class Metrics:
         self._certificate = self._gauge("tls_certificate_expires_timestamp_seconds", text, ("listener",))
         text = "When the first of a client's keys expires that was not replaced"
         self._keys = self._gauge("client_key_expires_timestamp_seconds", text, ("client",))
-        self._in_flight = self._gauge("in_flight", "Calls that are being answered now")
         self._streams = self._gauge("streams_open", "Streams and sockets that are open now", ("mount", "kind"))
         text = "Messages over sockets, from clients (up) and to them (down)"
         self._messages = self._counter("stream_messages", text, ("mount", "direction"))
@@ -85,6 +98,9 @@ class Metrics:
         self._since = self._gauge("grant_state_since_timestamp_seconds", "When it came into that state", ("grant",))
         self._slots = self._gauge("journal_slots_in_use", "Token answers not yet committed to the store")
         self._store = self._gauge("store_up", "Whether the store answered last time: 1 or 0")
+        text = "How late the event loop was at worst, in the last quarter of a minute or somewhat more"
+        self._lag = self._gauge("loop_lag_seconds", text)
+        self._overloaded = self._gauge("overloaded", "1: more calls come than can be served, and reads are refused")
         self._audit = {
             "written": self._counter("audit_records", "Records of the audit trail", ()),
             "lost": self._counter("audit_records_lost", "Records that the disk did not take in time", ()),
@@ -108,6 +124,7 @@ class Metrics:
         self._templates |= frozenset(templates)
         self._grants |= frozenset(grants)
         self._request_series.clear()
+        self._broker_series.clear()
 
     def answered(
         self,
@@ -126,31 +143,33 @@ class Metrics:
             # Only a client's method and status class vary freely here, and both become one of a few labels.
             if method in METHODS:
                 self._request_series[key] = series
-        series[0].inc()
-        series[1].observe(seconds)
+        counted, times = series
+        counted[0] += 1
+        times[0] += seconds
+        times[1 + bisect_left(SECONDS, seconds)] += 1
 
     def _find_series(
         self, mount: str | None, template: str | None, method: str, status_class: int, client: str | None
-    ) -> tuple[Counter, Histogram]:
+    ) -> tuple[Cell, Cell]:
         mount_label = _one_of(mount, self._mounts)
-        counter = self._requests.labels(
+        counter = self._requests.cell(
             mount_label,
             _one_of(template, self._templates),
             _one_of(method, METHODS),
             _CLASSES[status_class - 1] if 0 < status_class <= len(_CLASSES) else OTHER,
             _one_of(client, self._clients),
         )
-        return counter, self._seconds.labels(mount_label)
+        return counter, self._seconds.cell(mount_label)
 
     def denied(self, kind: str) -> None:
         """bearerd refused a call; `kind` is a name of `errors.KINDS`."""
-        self._denials.labels(_one_of(kind, _KINDS)).inc()
+        self._denials.cell(_one_of(kind, _KINDS))[0] += 1
 
     def paced(self, grant: str, outcome: str, seconds: float) -> None:
         """A call waited for so long; `outcome` is one of `PACED`."""
         grant = _one_of(grant, self._grants)
-        self._paced.labels(grant, _one_of(outcome, PACED)).inc()
-        self._waits.labels(grant).observe(seconds)
+        self._paced.cell(grant, _one_of(outcome, PACED))[0] += 1
+        self._waits.observe(seconds, grant)
 
     def budgets(self, found: Iterable[tuple[str, str, int | None, int]]) -> None:
         """Grant, rate category, how many calls are left (None: nobody knows) and how many wait, of every budget."""
@@ -164,19 +183,24 @@ class Metrics:
 
     def upstream(self, mount: str, seconds: float) -> None:
         """A broker's answer head came after `seconds`."""
-        self._upstream.labels(_one_of(mount, self._mounts)).observe(seconds)
+        if (cell := self._broker_series.get(mount)) is None:
+            cell = self._upstream.cell(_one_of(mount, self._mounts))
+            if mount in self._mounts:
+                self._broker_series[mount] = cell
+        cell[0] += seconds
+        cell[1 + bisect_left(SECONDS, seconds)] += 1
 
     def upstream_unauthorized(self, mount: str) -> None:
         """A broker answered 401."""
-        self._upstream_401.labels(_one_of(mount, self._mounts)).inc()
+        self._upstream_401.cell(_one_of(mount, self._mounts))[0] += 1
 
     def began(self) -> None:
         """A call came in."""
-        self._in_flight.inc()
+        self.in_flight += 1
 
     def ended(self) -> None:
         """A call that `began` is over, however it went."""
-        self._in_flight.dec()
+        self.in_flight -= 1
 
     def streams_open(self, counts: Mapping[tuple[str, str], int]) -> None:
         """How many streams are open now, by mount and kind."""
@@ -187,17 +211,17 @@ class Metrics:
     def stream_messages(self, mount: str, up: int, down: int) -> None:
         """So many messages more have passed on a mount."""
         mount = _one_of(mount, self._mounts)
-        self._messages.labels(mount, "up").inc(up)
-        self._messages.labels(mount, "down").inc(down)
+        self._messages.cell(mount, "up")[0] += up
+        self._messages.cell(mount, "down")[0] += down
 
     def stream_ended(self, mount: str, kind: str, code: int | None) -> None:
         """A stream is over; `code` is its close code, None if there was none."""
         told = NONE if code is None else str(code) if code in _CLOSE_CODES else OTHER
-        self._stream_ends.labels(_one_of(mount, self._mounts), kind, told).inc()
+        self._stream_ends.cell(_one_of(mount, self._mounts), kind, told)[0] += 1
 
     def handshake_failed(self, reason: str) -> None:
         """A client did not come through the TLS handshake; `reason` is one of `vestibule.REASONS`."""
-        self._handshakes.labels(reason).inc()
+        self._handshakes.cell(reason)[0] += 1
 
     def certificate(self, ends: float | None) -> None:
         """When our certificate expires, in Unix time; None if there is none."""
@@ -213,7 +237,7 @@ class Metrics:
 
     def token_refresh(self, grant: str, outcome: str) -> None:
         """A token request ended; `outcome` is one of `OUTCOMES`."""
-        self._refreshes.labels(_one_of(grant, self._grants), _one_of(outcome, OUTCOMES)).inc()
+        self._refreshes.cell(_one_of(grant, self._grants), _one_of(outcome, OUTCOMES))[0] += 1
 
     def token_pair(
         self,
@@ -256,6 +280,11 @@ class Metrics:
         for gauge in (self._states, self._members, self._since):
             gauge.remove_by_labels({"grant": grant})
 
+    def loop(self, *, lag: float, overloaded: bool) -> None:
+        """How the event loop keeps up."""
+        self._lag.set(lag)
+        self._overloaded.set(overloaded)
+
     def store_up(self, up: bool) -> None:  # noqa: FBT001  it is what it is
         """Whether the store answered when it was last asked."""
         self._store.set(up)
@@ -269,7 +298,7 @@ class Metrics:
     def audit(self, written: int, lost: int, *, waiting: int, failing: bool) -> None:
         """How the audit trail stands: records since the start, bytes that wait for the disk."""
         for name, count in (("written", written), ("lost", lost)):
-            self._audit[name].inc(count - self._audit_told.get(name, 0))
+            self._audit[name].cell()[0] += count - self._audit_told.get(name, 0)
             self._audit_told[name] = count
         self._audit_waiting.set(waiting)
         self._audit_failing.set(failing)
@@ -287,11 +316,37 @@ class Metrics:
         """All metrics in Prometheus' text format; its media type is `CONTENT_TYPE`."""
         return generate_latest(self.registry)
 
-    def _counter(self, name: str, text: str, labels: Iterable[str]) -> Counter:
-        return Counter(name, text, labels, namespace="bearerd", registry=self.registry)
+    # -- several processes --------------------------------------------------------------------------------------------
 
-    def _histogram(self, name: str, text: str, label: str = "mount") -> Histogram:
-        return Histogram(name, text, (label,), namespace="bearerd", registry=self.registry, buckets=_SECONDS)
+    def snapshot(self) -> dict[str, Any]:
+        """What was counted here since the last snapshot, and the calls in flight now: plain data, ready for JSON."""
+        return {"counts": counts.snapshot(self._families), "in_flight": self.in_flight}
+
+    def absorb(self, source: str, snapshot: Mapping[str, Any]) -> None:
+        """Count as one's own what the process `source` tells. `LookupError`, `ValueError`: it counts otherwise."""
+        counts.absorb(self._families, snapshot["counts"])
+        self._in_flight_elsewhere[source] = int(snapshot["in_flight"])
+
+    def forget(self, source: str) -> None:
+        """That process has ended: what it counted stays, nothing of it is in flight."""
+        self._in_flight_elsewhere.pop(source, None)
+
+    # -- samples ------------------------------------------------------------------------------------------------------
+
+    def collect(self) -> Iterator[Metric]:
+        """For the library, when somebody reads the metrics."""
+        for family in self._families.values():
+            yield _histogram(family) if isinstance(family, Times) else _counter(family)
+        in_flight = self.in_flight + sum(self._in_flight_elsewhere.values())
+        yield GaugeMetricFamily("bearerd_in_flight", "Calls that are being answered now", value=in_flight)
+
+    def _counter(self, name: str, text: str, labels: Iterable[str]) -> Family:
+        family = self._families[name] = Family(name, text, labels)
+        return family
+
+    def _histogram(self, name: str, text: str, label: str = "mount") -> Times:
+        family = self._families[name] = Times(name, text, (label,))
+        return family
 
     def _gauge(self, name: str, text: str, labels: Iterable[str] = ()) -> Gauge:
         return Gauge(name, text, labels, namespace="bearerd", registry=self.registry)
@@ -301,3 +356,17 @@ def _one_of(value: str | None, allowed: frozenset[str]) -> str:
     if value is None:
         return NONE
     return value if value in allowed else OTHER
+
+
+def _counter(family: Family) -> Metric:
+    found = CounterMetricFamily(f"bearerd_{family.name}", family.text, labels=family.labels)
+    for labels, cell in family.cells():
+        found.add_metric(labels, cell[0])
+    return found
+
+
+def _histogram(family: Times) -> Metric:
+    found = HistogramMetricFamily(f"bearerd_{family.name}", family.text, labels=family.labels)
+    for labels, (total, *between) in family.cells():
+        found.add_metric(labels, list(zip(_BOUNDS, accumulate(between), strict=True)), total)
+    return found

@@ -1,6 +1,5 @@
 """What an operator asks of a running bearerd: how does it stand, logins, client keys. Reached by `admin.py`."""
 
-import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -50,6 +49,10 @@ class Running(Protocol):
     calls: Calls
     acts: Acts
 
+    @property
+    def pid(self) -> int: ...
+    @property
+    def workers(self) -> list[dict[str, Any]]: ...
     @property
     def store_fault(self) -> str: ...
     @property
@@ -143,7 +146,8 @@ class Operations:
         return {
             "schema": SCHEMA,
             "version": __version__,
-            "pid": os.getpid(),
+            "pid": app.pid,
+            "workers": app.workers,
             "url": app.doors.url,
             "urls": [listener.url for listener in app.doors.listeners],
             "secure_url": self._secure_url(),
@@ -168,7 +172,7 @@ class Operations:
         app = self._app
         mount = app.settings.config.mounts[name]
         standing = app.keepers[app.settings.config.grant_of(name)].standing()
-        tally = app.gateway.tallies[name]
+        tally = app.gateway.serving.tallies[name]
         root = next((listener.url for listener, served in app.doors.all() if served == name), None)
         shown = self._shown(standing.grant, standing)
         fixed = app.settings.origin_of(name)

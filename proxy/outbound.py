@@ -9,6 +9,7 @@ import contextlib
 import inspect
 import socket
 import ssl
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from collections.abc import Set as AbstractSet
@@ -18,7 +19,7 @@ from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Literal
+from typing import Any, Literal, cast
 
 import aiohttp
 import aiohttp.connector
@@ -29,16 +30,21 @@ from aiohttp.resolver import ThreadedResolver
 
 from proxy import flow
 from proxy.brokers.origin import is_private
+from proxy.filestamp import Stamp, stamp
 
 CONNECT_TIMEOUT = 5.0
 CALL_TIMEOUT = 300.0  # for calls that bring no time-out of their own
 KEEP_ALIVE = (30, 10, 3)  # a silent peer is asked after so many seconds, each so many, and given up after so many times
 MOST_INTERIM = 8  # answers of the 1xx kind before the real one
 MOST_HEADERS = 128
+LONGEST_LINE = 8190  # bytes of a status line's reason
+LONGEST_FIELD = 16384  # bytes of a header's name and value
 READ_AHEAD = 16 * 1024  # bytes of an answer, twice: then the connection is not read until somebody takes them
 _NO_CAUSE = inspect.signature(ResponseHandler.set_exception).parameters["exc_cause"].default
-_NO_HTTP = "the answer is no valid HTTP"
-_NO_ANSWER = "the connection was lost before an answer came"
+NO_HTTP = "the answer is no valid HTTP"
+NO_ANSWER = "the connection was lost before an answer came"
+BROKEN_OFF = "the connection was lost before the answer was complete"
+NO_TIME = "no complete answer in time"
 
 
 class NotSent(Exception):
@@ -72,6 +78,16 @@ class NotSwitched(Exception):
         self.answer = answer
 
 
+class _Names:
+    """Asks the system in a thread of ours. uvloop would use its own: four, for all that the process looks up."""
+
+    async def getaddrinfo(self, host: str, port: int, **about: int) -> list[Any]:
+        return await asyncio.to_thread(socket.getaddrinfo, host, port, **about)
+
+    async def getnameinfo(self, address: Any, flags: int = 0) -> tuple[str, str]:
+        return await asyncio.to_thread(socket.getnameinfo, address, flags)
+
+
 class PublicResolver(AbstractResolver):
     """Resolves names and refuses private addresses: a poisoned answer must not aim a bearer at the local network.
 
@@ -80,7 +96,7 @@ class PublicResolver(AbstractResolver):
     """
 
     def __init__(self, private_hosts: AbstractSet[str] = frozenset()) -> None:
-        self._system = ThreadedResolver()
+        self._system = ThreadedResolver(cast("asyncio.AbstractEventLoop", _Names()))
         self._private_hosts = private_hosts | {"localhost"}
 
     async def resolve(
@@ -97,16 +113,33 @@ class PublicResolver(AbstractResolver):
 
 
 async def tls_context(ca_file: str | None) -> ssl.SSLContext:
-    """TLS 1.2 or newer, always verified. `ca_file` adds trust; nothing takes a check away."""
+    """TLS 1.2 or newer, always verified. `ca_file` adds trust; nothing takes a check away.
 
-    def build() -> ssl.SSLContext:
+    All that trust the same share one: to read the certificates of a system takes 20 ms, and a megabyte.
+    """
+    return await asyncio.to_thread(_shared_context, ca_file)  # reads files
+
+
+def _shared_context(ca_file: str | None) -> ssl.SSLContext:
+    own = Path(ca_file).expanduser() if ca_file is not None else None
+    system = ssl.get_default_verify_paths()
+    read = tuple(stamp(Path(file)) for file in (system.cafile, system.capath, own) if file is not None)
+    with _contexts_lock:
+        if (found := _contexts.get(read)) is not None:
+            return found
         context = ssl.create_default_context()
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if ca_file is not None:
-            context.load_verify_locations(cafile=Path(ca_file).expanduser())
+        if own is not None:
+            context.load_verify_locations(cafile=own)
+        while len(_contexts) >= _MOST_CONTEXTS:
+            _contexts.pop(next(iter(_contexts)))
+        _contexts[read] = context
         return context
 
-    return await asyncio.to_thread(build)  # reads files
+
+_MOST_CONTEXTS = 32
+_contexts: dict[tuple[Stamp, ...], ssl.SSLContext] = {}
+_contexts_lock = threading.Lock()
 
 
 async def never_send_again(
@@ -118,7 +151,7 @@ async def never_send_again(
     except aiohttp.ClientConnectorError as error:
         raise NotSent(_reason(error)) from None
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
-        raise Lost(_NO_ANSWER) from None
+        raise Lost(NO_ANSWER) from None
 
 
 async def only_switching(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -172,11 +205,11 @@ def own_errors() -> Iterator[None]:
     except aiohttp.ConnectionTimeoutError:
         raise NotSent(f"no connection within {CONNECT_TIMEOUT:.0f} s") from None
     except TimeoutError:
-        raise Lost("no complete answer in time", "timeout") from None
+        raise Lost(NO_TIME, "timeout") from None
     except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
-        raise Lost("the connection was lost before the answer was complete") from None
+        raise Lost(BROKEN_OFF) from None
     except (aiohttp.ClientError, ValueError):
-        raise Lost(_NO_HTTP, "malformed") from None
+        raise Lost(NO_HTTP, "malformed") from None
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:
@@ -221,16 +254,29 @@ class _Request(aiohttp.ClientRequest):
             flow.keep_little(conn.transport)
         if (look := _last_look.get()) is not None:
             look()
+        if isinstance(conn.protocol, _Protocol):
+            conn.protocol.begun = False
         return await super().send(conn)
 
 
 class _Protocol(ResponseHandler):
-    """A connection that tells whoever reads a body when the rest of it makes no sense.
+    """A connection that tells whoever reads a body when the rest of it makes no sense, or will not come.
 
-    The library's own tells nobody: of a body without a known end, its reader would wait for ever.
+    The library's own tells nobody: of a body without a known end, its reader would wait for ever, and would take one
+    that was reset for a whole one. `begun`: something has come since the last request.
     """
 
     _body: aiohttp.StreamReader | None = None
+    begun = False
+
+    def data_received(self, data: bytes) -> None:
+        self.begun = True
+        super().data_received(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if exc is not None and self._body is not None and not self._body.is_eof():
+            self._body.set_exception(aiohttp.ClientPayloadError())
+        super().connection_lost(exc)
 
     def read_by(self, body: aiohttp.StreamReader) -> None:
         """The answer's head has been taken; this is its body."""
@@ -245,7 +291,7 @@ class _Protocol(ResponseHandler):
 
     def _spoil(self) -> None:
         if self._body is not None and not self._body.is_eof():
-            self._body.set_exception(aiohttp.ClientError(_NO_HTTP))
+            self._body.set_exception(aiohttp.ClientError(NO_HTTP))
         if self.transport is not None:
             self.transport.abort()
 
@@ -255,16 +301,16 @@ class _Response(aiohttp.ClientResponse):
 
     async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
         protocol = connection.protocol
-        for number in range(MOST_INTERIM + 1):
+        for _ in range(MOST_INTERIM + 1):
             if protocol is None:
                 break
             try:
                 message = await protocol.read()
             except HttpProcessingError:
-                raise Lost(_NO_HTTP, "malformed") from None  # the library's own holds bytes of the answer
-            except aiohttp.ServerDisconnectedError as error:
-                lost = Lost(_NO_ANSWER)
-                lost.begun = number > 0 or not isinstance(error.message, str)  # else the beginning of a head
+                raise Lost(NO_HTTP, "malformed") from None  # the library's own holds bytes of the answer
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                lost = Lost(NO_ANSWER)
+                lost.begun = isinstance(protocol, _Protocol) and protocol.begun
                 raise lost from None
             if not _interim(message[0].code):
                 # Back to where it was, for the library to read.
@@ -274,10 +320,10 @@ class _Response(aiohttp.ClientResponse):
                 if isinstance(protocol, _Protocol):
                     protocol.read_by(self.content)
                 return started
-        raise Lost(_NO_HTTP, "malformed")
+        raise Lost(NO_HTTP, "malformed")
 
 
-def _kept_alive(address: aiohttp.AddrInfoType) -> socket.socket:
+def kept_alive(address: aiohttp.AddrInfoType) -> socket.socket:
     """A socket that asks a silent peer whether it is there: on a stream we send nothing that could get lost."""
     family, kind, protocol, _, _ = address
     found = socket.socket(family, kind, protocol)
@@ -333,7 +379,7 @@ def session(
         resolver=None if egress else PublicResolver(private_hosts),
         limit=0,  # how many calls there are is limited before: here slow answers to one client would stop all others
         ttl_dns_cache=30,
-        socket_factory=_kept_alive,
+        socket_factory=kept_alive,
         **idle,
     )
     # There is no public way to say of what class connections are; a test notices if this one comes to nothing.
@@ -352,8 +398,8 @@ def session(
         # Other calls bring their own.
         timeout=aiohttp.ClientTimeout(total=None if sockets else CALL_TIMEOUT, sock_connect=CONNECT_TIMEOUT),
         trace_configs=[_tracing()],
-        max_line_size=8190,
-        max_field_size=16384,
+        max_line_size=LONGEST_LINE,
+        max_field_size=LONGEST_FIELD,
         max_headers=MOST_HEADERS,
         read_bufsize=READ_AHEAD,
     )

@@ -12,7 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from proxy.clock import Clock
+from proxy.clock import Clock, Now
 from proxy.errors import Refusal
 from proxy.gate.budget import Budget, Spec, View
 from proxy.gate.clients import grant_of
@@ -111,17 +111,27 @@ class Turn:
     def __enter__(self) -> Self:
         return self
 
-    def answered(self, status: int, headers: Iterable[tuple[bytes, bytes]], *, calls: int = 1) -> None:
-        """The broker's answer begins. `calls`: how often the call was sent."""
+    def answered(
+        self, status: int, headers: Iterable[tuple[bytes, bytes]], *, calls: int = 1, now: Now | None = None
+    ) -> None:
+        """The broker's answer begins. `calls`: how often the call was sent; `now` as for `Pacing.turn_now`."""
         line, self._line = self._line, None
         if line is None:
             return
         names = line.budget.spec.names
         refused = status == _TOO_MANY
-        now = self._clock.now()
         heard = hear(headers, names or _RETRY) if names or refused else _SILENCE
+        now = now or self._clock.now()
         line.budget.finish(now.boot, self._client, heard, wall=now.wall, refused=refused, calls=calls)
-        line.dispatch()
+        if line.turns.count:
+            line.dispatch()
+
+    def give_back(self) -> None:
+        """The call was not sent after all."""
+        line, self._line = self._line, None
+        if line is not None:
+            line.budget.give_back(self._client)
+            line.dispatch()
 
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
@@ -134,6 +144,11 @@ class Turn:
         else:
             line.budget.finish(self._clock.now().boot, self._client)
         line.dispatch()
+
+
+def _kind(row: Row) -> int:
+    order = row.order
+    return READ if order is None else LOWER if order.kind == "lower" else ORDER
 
 
 class Pacing:
@@ -160,14 +175,39 @@ class Pacing:
 
     async def turn(self, client: str, row: Row, grant: str) -> Turn:
         """A place for this call, at once or after a while. `Refusal("paced")` if that would be too long."""
-        line = self._lines.get((grant, row.rate)) or self._new(grant, row.rate)
-        order = row.order
-        kind = READ if order is None else LOWER if order.kind == "lower" else ORDER
-        # A call that would be next anyway goes first; nobody overtakes those that wait.
-        if not line.turns and line.budget.admit(self._clock.now().boot, client, kind):
-            return Turn(line, client, self._clock)
-        await self._wait(line, client, kind)
+        turn = self.turn_now(client, row, grant)
+        if turn is not None:
+            return turn
+        line = self._lines[grant, row.rate]
+        await self._wait(line, client, _kind(row))
         return Turn(line, client, self._clock)
+
+    def turn_now(self, client: str, row: Row, grant: str, now: Now | None = None) -> Turn | None:
+        """A place for this call at once, None where it would have to wait or be refused: then nothing has changed.
+
+        `now`: for whoever has just looked at the clock.
+        """
+        line = self._lines.get((grant, row.rate)) or self._new(grant, row.rate)
+        # A call that would be next anyway goes first; nobody overtakes those that wait.
+        boot, kind = (now or self._clock.now()).boot, READ if row.order is None else _kind(row)
+        if line.turns.count or not line.budget.admit(boot, client, kind):
+            return None
+        return Turn(line, client, self._clock)
+
+    async def reads(self, client: str, category: str | None, grant: str, most: int) -> list[Turn]:
+        """Places for up to `most` reads, at least one, for somebody who sends them elsewhere. As `turn`."""
+        line = self._line(grant, category)
+        now = self._clock.now().boot
+        found: list[Turn] = []
+        while len(found) < most and not line.turns and line.budget.admit(now, client, READ):
+            found.append(Turn(line, client, self._clock))
+        if not found:
+            await self._wait(line, client, READ)
+            found.append(Turn(line, client, self._clock))
+        return found
+
+    def _line(self, grant: str, category: str | None) -> _Line:
+        return self._lines.get((grant, category)) or self._new(grant, category)
 
     async def _wait(self, line: _Line, client: str, kind: int) -> None:
         grant, began = grant_of(line.grant), self._clock.now().boot

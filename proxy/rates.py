@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from proxy.brokers.definition import PERIODS, Rate, RateHeaders
 from proxy.gate.budget import HOUR, MINUTE, SECOND, Spec, limits
-from proxy.gate.ratehead import Part, wanted
+from proxy.gate.ratehead import Names, Part, wanted
 from proxy.settings import GrantSettings, Settings
 
 _LENGTHS = dict(zip(PERIODS, (SECOND, MINUTE, HOUR), strict=True))
@@ -37,7 +37,7 @@ def _categories(settings: Settings, grant: GrantSettings) -> Iterator[tuple[str 
             Spec(
                 limits=limits(here.per_second, here.per_minute, here.per_hour),
                 told=None if headers is None else told_length(here, headers),
-                names={} if headers is None else wanted(_names(headers)),
+                names=Names({}) if headers is None else wanted(_names(headers)),
                 patience=plain.patience,
                 reserve=plain.reserve,
                 orders=category in with_orders,

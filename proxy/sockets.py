@@ -18,11 +18,16 @@ from proxy.store.files import check_place
 AT_ONCE = struct.pack("ii", 1, 0)  # struct linger: drop what was not sent
 
 
-def bind_tcp(address: Tcp) -> socket.socket:
-    """Bound to `address`, not listening yet. `OSError` names it."""
+def bind_tcp(address: Tcp, *, shared: bool = False) -> socket.socket:
+    """Bound to `address`, not listening yet. `OSError` names it.
+
+    `shared`: others like it of our own user may be bound there too, and the system shares connections out among them.
+    """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     found = socket.socket(family, socket.SOCK_STREAM)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if family == socket.AF_INET6:
         found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     try:

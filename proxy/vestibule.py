@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from proxy import flow, logs
+from proxy import logs, tlsline
 
 PATIENCE = 10.0  # seconds for a handshake
 SHORTEST = 0.1  # seconds that a handshake has at least, when its first byte was long in coming
@@ -121,8 +121,6 @@ class Vestibule:
         self._task: asyncio.Task[None] | None = None
 
     def open(self, backlog: int) -> None:
-        if self._tls is not None:
-            flow.read_in_pieces()
         self._listening.listen(backlog)
         self._task = self._loop.create_task(self._run())
         self._task.add_done_callback(_ended)
@@ -202,13 +200,8 @@ class Vestibule:
             if tls is None:
                 await self._loop.connect_accepted_socket(self._factory, connection)
                 return
-            await self._loop.connect_accepted_socket(
-                self._factory,
-                connection,
-                ssl=tls.context(),
-                ssl_handshake_timeout=max(SHORTEST, end - self._loop.time()),
-                ssl_shutdown_timeout=FAREWELL,
-            )
+            left = max(SHORTEST, end - self._loop.time())
+            await tlsline.receive(connection, self._factory, tls.context(), patience=left, farewell=FAREWELL)
         except OSError as error:  # failed handshakes are, of every kind
             reason = reason_of(error)
             self._trouble.tell("a TLS handshake failed", reason, self._loop.time())

@@ -1,1 +1,1 @@
-"""A package by name: else one that a broker client installs as `tests` would come first in `python -m tests.bench`."""
+"""A package by name: else one that a broker client installs as `tests` would come first in `python -m tests.…`."""

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,11 +15,13 @@ import structlog  # noqa: F401  now, not at the first log line: with `rich` besi
 from blockbuster import BlockBusterFunction, blockbuster_ctx
 from hypothesis import HealthCheck, Phase, settings
 
+from proxy import eventloop
 from proxy.simulator import ca
 from proxy.simulator.questrade.options import clock
 from proxy.store.postgres import PostgresStore
 from tests.database import Bouncer, Missing, Server
 from tests.database import start as start_postgres
+from tests.product import LOOP
 from tests.wire import ScriptedBroker
 
 # fast: the same examples in each run, so that a red run can be had again; deep: `make soak`; brief: as fast, but no
@@ -31,15 +33,37 @@ settings.register_profile("deep", max_examples=5_000, deadline=None, suppress_he
 settings.register_profile("brief", settings.get_profile("fast"), phases=(Phase.explicit, Phase.generate))
 settings.load_profile("fast")
 
+LOOPS: tuple[eventloop.Choice, ...] = ("uvloop", "asyncio")
+
 _SETTINGS = ("BEARERD_", "XDG_", "CLICOLOR")
 _SETTINGS_BY_NAME = {"NO_COLOR", "STATE_DIRECTORY", "RUNTIME_DIRECTORY", "CREDENTIALS_DIRECTORY"}
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--loop",
+        choices=LOOPS,
+        default=LOOPS[0],
+        help="The event loop of the tests, and of the processes that they start. Virtual time has one of its own.",
+    )
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, eventloop.Factory]:
+    """One loop for all; both for the tests of a file that says `BOTH_LOOPS = True`."""
+    module = item.getparent(pytest.Module)
+    if getattr(getattr(module, "obj", None), "BOTH_LOOPS", False):
+        return {name: eventloop.factory(name) for name in LOOPS}
+    chosen = config.getoption("--loop")
+    return {chosen: eventloop.factory(chosen)}
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """The person's own settings must not reach the product under test, nor a proxy the clients that call it."""
     for name in list(os.environ):
         if name.startswith(_SETTINGS) or name in _SETTINGS_BY_NAME or name.lower().endswith("_proxy"):
             del os.environ[name]
+    if config.getoption("--loop") != LOOPS[0]:
+        os.environ[LOOP] = config.getoption("--loop")
     # What is ignored stays so in every program that a test starts, and in the background, or under nohup, much is.
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:

@@ -138,7 +138,7 @@ _CODINGS_BAD = {
     "nearly chunked": b"xchunked", "chunked with a parameter": b"chunked;q=1", "a control byte": b"\x0bchunked",
     "chunked in quotes": b'"chunked"', "an empty one": b"", "chunked and nothing": b"chunked,",
     "a comma first": b", chunked", "two lines": b"chunked\r\nTransfer-Encoding: gzip",
-    "two lines of chunked": b"chunked\r\nTransfer-Encoding: chunked",
+    "two lines of chunked": b"chunked\r\nTransfer-Encoding: chunked", "NUL in it": b"ch\0nked",
 }  # fmt: skip
 
 

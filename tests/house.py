@@ -110,14 +110,16 @@ async def simulated(directory: Path) -> AsyncIterator[Questrade]:
 
 
 @asynccontextmanager
-async def house(directory: Path, *changes: tuple[str, str], login: bool = True) -> AsyncIterator[House]:
+async def house(
+    directory: Path, *changes: tuple[str, str], login: bool = True, kind: type[App] = App
+) -> AsyncIterator[House]:
     """The product, logged in unless told otherwise. `changes` are made to the configuration before it is read."""
     async with AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(simulated(directory))
         file, settings, source = await asyncio.to_thread(_prepare, directory, simulator.links().environment)
         custody = await Custody.open(settings.config, source)
         stack.push_async_callback(custody.close)
-        app = App(settings, custody, lambda: read(file, {"HOME": str(directory)}), console_token="t" * 24)
+        app = kind(settings, custody, lambda: read(file, {"HOME": str(directory)}), console_token="t" * 24)
         found = House(app, simulator, file)
         if changes:
             await found.rewrite(*changes)

@@ -1,9 +1,11 @@
 """A gateway with everything behind it, short of the app: real sockets on both sides, the store in memory."""
 
 import json
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,9 +16,11 @@ from proxy.audit.calls import Calls
 from proxy.audit.trail import Trail
 from proxy.brokers import Broker, Environment, Origin, load
 from proxy.brokers.definition import BEARER, Placement
-from proxy.clock import SystemClock
+from proxy.clock import Now, SystemClock
 from proxy.config import Tcp
 from proxy.config.document import parse_yaml
+from proxy.connection import HEAD_TIMEOUT, TAKE_TIMEOUT, ExpressHandler, QuietHandler
+from proxy.express import Express
 from proxy.gate.browser import Hosts
 from proxy.gate.clients import Client, Keyring, digest, new_key
 from proxy.gateway import Gateway
@@ -25,7 +29,8 @@ from proxy.listener import Listener, open_listener
 from proxy.metrics import Metrics
 from proxy.relay.dialling import Dialler
 from proxy.relay.http import Relay
-from proxy.relay.upstream import Place, SessionUpstream
+from proxy.relay.pool.pooled import PooledUpstream
+from proxy.relay.upstream import Place, SessionUpstream, Upstream
 from proxy.secret import Secret
 from proxy.settings import Settings
 from proxy.simulator import ca
@@ -38,6 +43,7 @@ from proxy.tokens.grant import Grant, TokenPair
 from proxy.tokens.journal import Journal
 from proxy.tokens.keeper import Keeper
 from proxy.tokens.oauth import RawAnswer, Refresh, Wish
+from proxy.vestibule import Crowd
 from tests.wire import Reply, ScriptedBroker, connected
 
 DEFINITION = """
@@ -98,9 +104,25 @@ class CountingKeeper(Keeper):
         self.lent += 1
         return pair
 
+    def take_now(self, now: Now | None = None) -> TokenPair | None:
+        pair = super().take_now(now)
+        self.lent += pair is not None
+        return pair
+
     def give_back(self) -> None:
         self.lent -= 1
         super().give_back()
+
+
+class CountingLane(Express):
+    """Knows how many requests it has taken."""
+
+    taken = 0
+
+    def take(self, line: ExpressHandler, data: bytes) -> bool:
+        taken = super().take(line, data)
+        self.taken += taken
+        return taken
 
 
 def access_token(generation: int) -> str:
@@ -149,9 +171,11 @@ class Lab:
     environment: Environment
     mount: Mount
     key: str
-    upstream: SessionUpstream
+    upstream: Upstream
     trail: Trail
     disk: MemoryDisk
+    lane: CountingLane
+    crowd: Crowd
 
     @property
     def port(self) -> int:
@@ -208,7 +232,8 @@ class Setting:
 
     `credential` stands where the access token of generation 1 would, and goes where `placement` says. `fixed`: the
     definition names the API's address, and the token's own leads nowhere. `at`: the port of another broker than the
-    scripted one.
+    scripted one. `engine`: `aiohttp` both ways, `pool` for our own connections to the broker, `express` for these and
+    the express lane.
     """
 
     root: bool = False
@@ -225,6 +250,10 @@ class Setting:
     credential: str = field(default_factory=lambda: access_token(1))
     fixed: bool = False
     at: int | None = None
+    engine: str = "pool"
+    head_timeout: float = HEAD_TIMEOUT
+    take_timeout: float = TAKE_TIMEOUT
+    connections: int = sys.maxsize
 
 
 @asynccontextmanager
@@ -252,7 +281,7 @@ async def running(**options: Any) -> AsyncIterator[Lab]:
         clock=SystemClock(),
     )
     await keeper.start()
-    upstream, dialler, metrics = SessionUpstream(), Dialler(), Metrics()
+    upstream, dialler, metrics = _upstream(setting), Dialler(), Metrics()
     origin = Origin("127.0.0.1", port)
     place = Place(
         "lab",
@@ -282,15 +311,23 @@ async def running(**options: Any) -> AsyncIterator[Lab]:
     gateway, key = _gateway(setting, mount, metrics, halts, trail)
     speak(gateway, SystemClock(), no_settings, lambda: "")
     door = Door(None, "lab" if setting.root else None)
+    lane, crowd = CountingLane(gateway, door, SystemClock()), Crowd(setting.connections)
 
     def greet(listener: Listener) -> None:
         door.hosts = Hosts(listener.names)
 
     listener = await open_listener(
-        Tcp("127.0.0.1", 0), lambda _listener, request: gateway.handle(door, request), grace=0.1, greet=greet
+        Tcp("127.0.0.1", 0),
+        lambda _listener, request: gateway.handle(door, request),
+        grace=0.1,
+        greet=greet,
+        head_timeout=setting.head_timeout,
+        take_timeout=setting.take_timeout,
+        crowd=crowd,
+        make=lambda _: partial(ExpressHandler, lane=lane) if setting.engine == "express" else QuietHandler,
     )
     try:
-        parts = (desk, keeper, environment, mount, key, upstream, trail, disk)
+        parts = (desk, keeper, environment, mount, key, upstream, trail, disk, lane, crowd)
         yield Lab(gateway, metrics, listener, door, scripted, *parts)
     finally:
         await gateway.streams.end_all()
@@ -306,6 +343,10 @@ async def running(**options: Any) -> AsyncIterator[Lab]:
 def no_settings() -> Settings:
     """A lab has one mount, and no other one to lead to."""
     raise AssertionError("a lab has no settings")
+
+
+def _upstream(setting: Setting) -> Upstream:
+    return SessionUpstream() if setting.engine == "aiohttp" else PooledUpstream()
 
 
 async def _log_in(vault: Vault, setting: Setting, port: int) -> None:

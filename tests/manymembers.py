@@ -5,18 +5,22 @@ import hashlib
 import json
 import logging
 import os
+import re
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from proxy import eventloop
+from proxy.admin import call
+from proxy.brokers import builtin
 from proxy.brokers.origin import Origin
-from proxy.clock import SystemClock
+from proxy.clock import Now, SystemClock
 from proxy.config import Config
 from proxy.custody import Custody
 from proxy.keepers import Keepers
@@ -26,8 +30,11 @@ from proxy.store.keys import Source
 from proxy.store.rekey import find
 from proxy.store.sealing import Sealer
 from proxy.store.sqlite import SQLiteStore
+from proxy.tokens.answer import Terms
 from proxy.tokens.grant import HOUR, Grant
 from proxy.tokens.oauth import RawAnswer, Wish
+from proxy.tokens.quarantine import Quarantine
+from proxy.tokens.roster import Reader, Roster
 
 GRANT = "questrade"
 CLIENT = "web"
@@ -162,8 +169,8 @@ async def _renew_at_once(directory: Path, count: int) -> dict[str, Any]:
         config = (await asyncio.to_thread(read, directory / "config.yaml", {"HOME": str(directory)})).config
         await fill(config, source, count, SystemClock().now().wall - 14 * HOUR, keys=False)
         rows = await custody.store.read_all(f"grant/{GRANT}/")
+        await keepers.look_again(rows, [])  # from here on they are known, as they are to a server that runs
         began, start = time.process_time(), time.monotonic()
-        await keepers.look_again(rows, [])
         while desk.posts < count or any("/" in keeper.name for keeper in keepers.here()):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         spent, took = (time.process_time() - began) / count, (time.monotonic() - start) / count
@@ -180,6 +187,64 @@ def renewed_at_once(directory: Path, count: int) -> dict[str, Any]:
     return found
 
 
+@dataclass
+class Started:
+    """A server in a process of its own. Times are seconds since it was called, `memory` is in bytes."""
+
+    listening: float
+    read: float
+    memory: int
+    clients: list[dict[str, Any]]
+    members: dict[str, Any]
+
+
+async def started(directory: Path, count: int, *, keys: bool) -> Started:
+    """Start a server on a store with so many members, wait until it knows them all, and stop it."""
+    from tests.product import COMMAND, Program
+
+    await asyncio.to_thread(directory.mkdir, mode=0o700)
+    settings, source = await asyncio.to_thread(prepare, directory)
+    await fill(settings.config, source, count, SystemClock().now().wall, keys=keys)
+    began = time.monotonic()
+    server = await asyncio.to_thread(Program, directory, "serve", "-c", "config.yaml", command=COMMAND)
+    try:
+        await asyncio.to_thread(server.until, "serves http")
+        listening = time.monotonic() - began
+        while True:
+            status = await call(directory / "admin.sock", "status", {}, timeout=30)
+            if not status["mounts"][0]["members"]["reading"]:
+                break
+            await asyncio.sleep(0.05)
+        read = time.monotonic() - began
+        await asyncio.sleep(1.0)
+        memory = _memory(server.pid)
+    finally:
+        assert 0 == await asyncio.to_thread(server.stop)
+    return Started(listening, read, memory, status["clients"], status["mounts"][0]["members"])
+
+
+def _memory(pid: int) -> int:
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text("ascii"))
+    assert found is not None
+    return 1024 * int(found[1])
+
+
+def timer_work(count: int) -> tuple[int, float]:
+    """How many of so many members were called up once in a cycle of theirs, and the seconds that it took for each."""
+    now, broker = Now(1.8e9, 1e6), builtin("questrade")
+    terms = Terms.of(broker, broker.environments["live"], broker.login())
+    reader = Reader(terms, "questrade/lab", "refresh-token", Quarantine())
+    one = reader.read("questrade/x", 1, member(1, now.wall).to_record(), None, now)
+    roster = Roster("a server")
+    for number in range(count):
+        _ = roster.put(replace(one, name=f"questrade/user-{number}", refreshed=now.wall - 11 * HOUR * number / count))
+    began = time.process_time()
+    for each in roster:
+        roster.look(each, roster.keep_alive(each, now))
+    seen = sum(1 for boot in range(int(now.boot), int(now.boot + 14 * HOUR)) for _ in roster.due(boot))
+    return seen, (time.process_time() - began) / count
+
+
 if __name__ == "__main__":
     logging.disable(logging.WARNING)  # as a server does with the level `error`
-    print(json.dumps(asyncio.run(_renew_at_once(Path(sys.argv[1]), int(sys.argv[2])))))
+    print(json.dumps(eventloop.run(_renew_at_once(Path(sys.argv[1]), int(sys.argv[2])), eventloop.factory())))

@@ -48,6 +48,7 @@ FILES: dict[str, tuple[list[str], list[str]]] = {
     "gate/budget.py": (["gate/test_budget.py"], ["gate/test_budget_rules.py"]),
     "gate/ratehead.py": (["gate/test_ratehead.py"], ["gate/test_budget.py"]),
     "relay/headers.py": (["relay/test_headers.py"], ["fuzz"]),
+    "plainhead.py": (["test_plainhead.py"], ["fuzz"]),
     "tokens/grant.py": (["tokens/test_grant.py"], ["tokens/test_keeper.py", "tokens/test_stored.py"]),
 }  # fmt: skip
 HEAVY = (

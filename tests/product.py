@@ -27,13 +27,14 @@ from tests.forks import Forge, Fork
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = (sys.executable, "-P", "-m", "proxy")
 ACCOUNT = "26598145"  # of the simulated Questrade
+LOOP = "BEARERD_ENGINE__LOOP"  # set where the tests run on another event loop than the usual one
 START = 40.0  # seconds that a command may take, on a busy machine
 STOP = 10.0  # seconds that the product may take to end after SIGTERM; what the demo promises
 
 
 def surroundings(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a command: nothing of the person who runs the tests but where programs are."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR", LOOP) if name in os.environ}
     ours = {"HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
     return kept | ours | dict(more or {})
 

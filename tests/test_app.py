@@ -15,6 +15,7 @@ from proxy.clientkeys import ClientKeys
 from proxy.clock import SystemClock
 from proxy.config import ConfigInvalid, Tcp
 from proxy.custody import Custody
+from proxy.relay.pool.pooled import PooledUpstream
 from proxy.settings import read
 from proxy.store import StoreError, StoreLocked
 from proxy.store.sqlite import SQLiteStore
@@ -63,6 +64,7 @@ async def test_a_start_opens_everything_and_a_stop_closes_it(state_dir: Path) ->
         await home.app.stop()
         assert [False, False] == [await answers(port) for port in ports]
         assert not (state_dir / "admin.sock").exists()
+        assert isinstance(home.app._upstream, PooledUpstream)
         assert {} == dict(home.app._upstream._pools)
 
 
@@ -93,7 +95,7 @@ async def test_a_stop_lets_calls_inside_end(state_dir: Path) -> None:
     async with house(state_dir) as home, asyncio.TaskGroup() as group:
         home.simulator.faults.add("api-slow")
         inside = group.create_task(home.call("GET", "/questrade/v1/accounts"))
-        await within(5, lambda: _true(home.app.gateway.in_flight == 1))
+        await within(5, lambda: _true(home.app.gateway.serving.in_flight == 1))
         port = home.port
         stopped = group.create_task(home.app.stop())
         assert 200 == (await inside).status
@@ -293,7 +295,7 @@ async def test_a_root_that_moves_lets_the_calls_inside_end(state_dir: Path) -> N
         home.simulator.options.slow = 2.5
         home.simulator.faults.add("api-slow")
         inside = group.create_task(home.call("GET", "/v1/accounts", port=root))
-        await within(5, lambda: _true(home.app.gateway.in_flight == 1))
+        await within(5, lambda: _true(home.app.gateway.serving.in_flight == 1))
         await home.rewrite((here[1], here[0]))
         await home.app.reload()
         assert 200 == (await inside).status

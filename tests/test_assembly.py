@@ -170,7 +170,7 @@ PLAIN_AND_TLS = f'{OWN}\nlisten: [127.0.0.1:1, "tls:0.0.0.0:2"]\n'
 
 
 def test_what_cannot_change_in_a_running_server_is_named(tmp_path: Path) -> None:
-    """Listeners, the store, the key; and whether plain text is taken where TLS is, too."""
+    """Listeners, the store, the key, the event loop; and whether plain text is taken where TLS is, too."""
     old = settings(tmp_path, PLAIN_AND_TLS).config
     assert [] == needs_restart(old, settings(tmp_path, f"{PLAIN_AND_TLS}limits: {{connections: 7}}").config)
     certificate = "tls: {certificate_file: a, key_file: b}"
@@ -178,6 +178,7 @@ def test_what_cannot_change_in_a_running_server_is_named(tmp_path: Path) -> None
         ((OWN, certificate), []),
         (("127.0.0.1:1", "127.0.0.1:7"), ["listen"]),
         ((OWN, f"{OWN}\nstate: other"), ["state"]),
+        ((OWN, f"{OWN}\nengine: {{express: false}}"), ["engine"]),
         ((PLAIN_AND_TLS, "store: sqlite:other.db"), ["listen", "store", "tls (on or off)"]),
     ):
         changed = settings(tmp_path, PLAIN_AND_TLS.replace(*change)).config

@@ -112,7 +112,7 @@ class Application:
 
 
 @asynccontextmanager
-async def application(directory: Path) -> AsyncIterator[Application]:
+async def application(directory: Path, kind: type[App] = App) -> AsyncIterator[Application]:
     """Nobody is logged in yet."""
     async with AsyncExitStack() as stack:
         running = await serve.start(["alpaca"], directory=directory / "ca")
@@ -126,7 +126,7 @@ async def application(directory: Path) -> AsyncIterator[Application]:
         await asyncio.to_thread(source.create)
         custody = await Custody.open(found.config, source)
         stack.push_async_callback(custody.close)
-        app = App(found, custody, lambda: read(file, {"HOME": str(directory)}))
+        app = kind(found, custody, lambda: read(file, {"HOME": str(directory)}))
         stack.push_async_callback(app.stop)
         await app.start()
         simulator.options.callback = f"{app.console_address}callback"

@@ -53,7 +53,7 @@ async def test_a_client_that_refreshes_gets_its_key_back(form: str) -> None:
             "token_type": "Bearer",
         } == reply.document
         assert (0, []) == (lab.desk.refreshes, lab.broker.visits)
-        assert 1 == lab.gateway.tallies["lab"].calls
+        assert 1 == lab.gateway.serving.tallies["lab"].calls
 
 
 @pytest.mark.parametrize("form", FORMS)

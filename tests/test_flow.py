@@ -1,7 +1,11 @@
-"""What waits in memory for ends that are slow, on real sockets: the library's own settings are what is changed."""
+"""What waits in memory for ends that are slow, on real sockets: the library's own settings are what is changed.
+
+`there` is a client with whatever TLS its loop has; `here` is a connection as our listeners have them.
+"""
 
 import asyncio
 import fcntl
+import socket
 import ssl
 import sys
 import termios
@@ -11,11 +15,14 @@ from typing import Any
 
 import pytest
 
-from proxy.flow import PIECE, WAITING, keep_little, read_in_pieces
+from proxy import tlsline
+from proxy.flow import PIECE, WAITING, keep_little
 from proxy.simulator import ca
 from proxy.sockets import untaken
 from tests.callers import eventually
 
+BOTH_LOOPS = True
+ONE_READ = 256 * 1024  # bytes: what uvloop reads of a plain connection at once, into one buffer for all of them
 MUCH = 24 << 20  # bytes: more than a system keeps for a connection that nobody reads
 
 
@@ -42,7 +49,6 @@ class End(asyncio.Protocol):
 async def ends(request: pytest.FixtureRequest, authority: ca.Authority) -> AsyncIterator[tuple[End, End]]:
     """Both ends of one connection, which read nothing before they are told to."""
     tls = request.param == "TLS"
-    read_in_pieces()
     trusting = ssl.create_default_context(cafile=authority.ca_file) if tls else None
     async with joined(authority.tls if tls else None, trusting) as both:
         yield both
@@ -50,20 +56,25 @@ async def ends(request: pytest.FixtureRequest, authority: ca.Authority) -> Async
 
 @asynccontextmanager
 async def joined(serving: ssl.SSLContext | None, trusting: ssl.SSLContext | None) -> AsyncIterator[tuple[End, End]]:
-    loop, there = asyncio.get_running_loop(), End()
-    server = await loop.create_server(lambda: there, "127.0.0.1", 0, ssl=serving)
-    _, here = await loop.create_connection(End, *server.sockets[0].getsockname(), ssl=trusting)
-    async for _ in eventually(5):
-        if there.line is not None:
-            break
-    here.line.pause_reading()  # not earlier: the handshake's last words would stay unsaid
+    loop, here, there = asyncio.get_running_loop(), End(), End()
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.settimeout(0)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(loop.create_connection(lambda: there, *listening.getsockname(), ssl=trusting))
+        accepted, _ = await loop.sock_accept(listening)
+        if serving is None:
+            await loop.connect_accepted_socket(lambda: here, accepted)
+        else:
+            await tlsline.receive(accepted, lambda: here, serving, patience=5.0, farewell=1.0)
+    await asyncio.sleep(0.05)  # the handshake's last words, which would stay unsaid
+    here.line.pause_reading()
     there.line.pause_reading()
     try:
         yield here, there
     finally:
         here.line.abort()
         there.line.abort()
-        server.close()
+        listening.close()
 
 
 async def still(measure: Callable[[], int]) -> int:
@@ -80,13 +91,15 @@ async def test_little_is_read_that_nobody_takes(ends: tuple[End, End]) -> None:
     """Of 24 megabytes a few pieces come in; the rest waits in the system, and with its sender."""
     here, there = ends
     there.line.write(b"x" * MUCH)
+    most = 2 * PIECE
     if hasattr(here.line, "get_read_buffer_size"):
         waiting = await still(here.line.get_read_buffer_size)
         assert 0 < waiting < 2 * PIECE
         assert PIECE == len(here.line._ssl_protocol.get_buffer(-1))
     else:
         await asyncio.sleep(0.1)
-        assert PIECE == here.line.max_size
+        most = getattr(here.line, "max_size", ONE_READ)
+        assert most in (PIECE, ONE_READ)
     assert [] == here.pieces
 
     here.line.resume_reading()
@@ -94,7 +107,7 @@ async def test_little_is_read_that_nobody_takes(ends: tuple[End, End]) -> None:
         if sum(here.pieces) == MUCH:
             break
     assert MUCH == sum(here.pieces)
-    assert max(here.pieces) <= 2 * PIECE
+    assert max(here.pieces) <= most
 
 
 async def test_who_writes_has_to_wait_soon(ends: tuple[End, End]) -> None:

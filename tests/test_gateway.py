@@ -325,9 +325,9 @@ async def test_a_draining_server_takes_no_new_call() -> None:
     async with running() as lab, asyncio.TaskGroup() as group:
         lab.broker.script = [slow]
         inside = group.create_task(lab.call("GET", "/lab/v1/accounts"))
-        await _until(lambda: lab.gateway.in_flight == 1)
-        lab.gateway.draining = True
-        drained = group.create_task(lab.gateway.drained(5))
+        await _until(lambda: lab.gateway.serving.in_flight == 1)
+        lab.gateway.serving.draining = True
+        drained = group.create_task(lab.gateway.serving.drained(5))
         async with lab.connect() as wire:
             await wire.send(lab.request("GET", "/lab/v1/accounts"))
             reply = await wire.reply()
@@ -355,7 +355,7 @@ async def test_a_clients_calls_in_flight_are_limited() -> None:
         lab.change(in_flight_per_client=2)
         lab.broker.script = [slow, slow]
         inside = [group.create_task(lab.call("GET", "/lab/v1/accounts")) for _ in range(2)]
-        await _until(lambda: lab.gateway.in_flight == 2)
+        await _until(lambda: lab.gateway.serving.in_flight == 2)
         reply = await lab.call("GET", "/lab/v1/accounts")
         assert ((429, "paced"), "1") == (reply.problem, reply.one("Retry-After"))
         going.set()
@@ -383,7 +383,7 @@ async def test_each_call_is_counted_and_recorded_once(caplog: pytest.LogCaptureF
         await lab.call("DELETE", "/lab/v1/orders/424242")
         await lab.call("GET", "/lab/v1/accounts", key=STRANGER)
         text = lab.metrics.render().decode()
-        tally = lab.gateway.tallies["lab"]
+        tally = lab.gateway.serving.tallies["lab"]
 
     lines = audited(caplog)
     assert [("broker", 200, "/v1/accounts", 1), ("scope-denied", 403, "/v1/orders/{order}", None),
@@ -416,7 +416,7 @@ async def test_a_broken_off_answer_is_recorded_as_aborted(caplog: pytest.LogCapt
         assert not (await lab.call("GET", "/lab/v1/accounts")).complete
         lab.mount.relay._place = None  # type: ignore[assignment]
         assert (500, "internal") == await _problem(lab)
-        assert (0, 0) == (lab.lent, lab.gateway.in_flight)
+        assert (0, 0) == (lab.lent, lab.gateway.serving.in_flight)
     lines = audited(caplog)
     assert [("aborted", 200), ("internal", 500)] == [(line["outcome"], line["status"]) for line in lines]
 

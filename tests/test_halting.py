@@ -83,7 +83,7 @@ async def test_a_connection_that_is_open_already_is_held_to_a_halt(state_dir: Pa
         await idle.send(head + body)
         assert 200 == (await idle.reply()).status
         await busy.send(head + body[:10])
-        while not home.app.gateway.in_flight:  # noqa: ASYNC110
+        while not home.app.gateway.serving.in_flight:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await halt(home)
         await busy.send(body[10:])

@@ -114,7 +114,7 @@ async def faults_of(lab: Lab, case: Case) -> list[str]:
         lab.broker.script = []
     if {"ok": True} != (await lab.call("GET", TARGETS["GET"])).document:
         found.append("the next call fails")
-    if lab.lent or lab.gateway.in_flight:
+    if lab.lent or lab.gateway.serving.in_flight:
         found.append("something is still lent or in flight")
     return [f"{case.name}: {fault}" for fault in found]
 
@@ -236,7 +236,7 @@ async def test_a_credential_in_a_stream_is_cut_wherever_it_is_cut(kind: str) -> 
                     pytest.fail("a well-formed end")
             assert {} == canaries.count(got, access_token(1))
             assert b"after" not in got
-        assert (0, 0) == (lab.lent, lab.gateway.in_flight)
+        assert (0, 0) == (lab.lent, lab.gateway.serving.in_flight)
 
 
 def chunk(data: bytes) -> bytes:
@@ -285,7 +285,7 @@ async def test_an_early_answer_is_the_answer() -> None:
                 reply = await wire.reply()
             assert (413, {"too": "large"}) == (reply.status, reply.document)
             assert {"ok": True} == (await lab.call("GET", TARGETS["GET"])).document
-        assert (0, 0) == (lab.lent, lab.gateway.in_flight)
+        assert (0, 0) == (lab.lent, lab.gateway.serving.in_flight)
 
 
 def drips(data: bytes, pause: float, *, ends: bool = True) -> Step:
@@ -327,7 +327,7 @@ async def test_a_slow_answer_has_its_time(target: str, step: Step, seen: str) ->
         assert seen == outcome(await lab.call("GET", f"/lab/v1/{target}"))
         assert 1 == len(lab.broker.visits)
         assert {"ok": True} == (await lab.call("GET", TARGETS["GET"])).document
-        assert (0, 0) == (lab.lent, lab.gateway.in_flight)
+        assert (0, 0) == (lab.lent, lab.gateway.serving.in_flight)
 
 
 async def test_hostile_answers_all_at_once() -> None:
@@ -349,4 +349,4 @@ async def test_hostile_answers_all_at_once() -> None:
         assert [BAD if number % 2 else str(number) for number in range(count)] == [
             outcome(reply) if reply.status != 200 else reply.body.decode() for reply in replies
         ]
-        assert (0, 0) == (lab.lent, lab.gateway.in_flight)
+        assert (0, 0) == (lab.lent, lab.gateway.serving.in_flight)

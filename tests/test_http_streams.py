@@ -396,6 +396,6 @@ async def test_a_client_that_takes_nothing_is_cut_off_and_fills_no_memory() -> N
                 while not lab.broker.visits:  # noqa: ASYNC110  as above
                     await asyncio.sleep(0.01)
                 await lab.broker.visits[0].gone.wait()
-        assert (0, 0) == (lab.gateway.in_flight, lab.lent)
+        assert (0, 0) == (lab.gateway.serving.in_flight, lab.lent)
         assert written < 16 << 20  # nearly all of it in the system's own buffers
         await listening.close()

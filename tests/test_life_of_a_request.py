@@ -206,7 +206,7 @@ async def test_a_client_that_leaves_frees_everything(state_dir: Path) -> None:
                     await asyncio.sleep(0.01)
             wire.reset()
         async with asyncio.timeout(5):
-            while home.app.gateway.in_flight:  # noqa: ASYNC110  the server sees the reset in its own time
+            while home.app.gateway.serving.in_flight:  # noqa: ASYNC110  the server sees the reset in its own time
                 await asyncio.sleep(0.01)
 
         home.simulator.expire()

@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from proxy import flow, intake, listener, outbound, parser
+from proxy import connection, flow, intake, outbound, parser
 from proxy.admission import Door
 from proxy.config import Tcp
 from proxy.config.model import Limits
+from proxy.connection import LARGEST_HEAD, LONGEST_LINE, MOST_HEADERS
 from proxy.console import server as console
 from proxy.gate.browser import Hosts
-from proxy.listener import LARGEST_HEAD, LONGEST_LINE, MOST_HEADERS, Listener, open_listener
-from proxy.relay import http, upstream
+from proxy.listener import Listener, open_listener
+from proxy.relay import delivery, upstream
 from proxy.relay.upstream import Place
 from tests.callers import eventually
 from tests.console.visitor import View, console_at
@@ -55,7 +56,7 @@ class Opened:
 
 @asynccontextmanager
 async def door(
-    lab: Lab, *, head_timeout: float = listener.HEAD_TIMEOUT, take_timeout: float = listener.TAKE_TIMEOUT
+    lab: Lab, *, head_timeout: float = connection.HEAD_TIMEOUT, take_timeout: float = connection.TAKE_TIMEOUT
 ) -> AsyncIterator[Opened]:
     """The options are those of `open_listener`."""
     place = Door(None)
@@ -78,12 +79,12 @@ def test_the_limits_are_what_they_are_said_to_be() -> None:
     limits = Limits()
     assert (16 * 1024, 8190, 64) == (LARGEST_HEAD, LONGEST_LINE, MOST_HEADERS)
     assert (10.0, 10.0, 10.0, 20.0) == (
-        listener.HEAD_TIMEOUT, intake.PATIENCE, console.FORM_PATIENCE, listener.TAKE_TIMEOUT,
+        connection.HEAD_TIMEOUT, intake.PATIENCE, console.FORM_PATIENCE, connection.TAKE_TIMEOUT,
     )  # fmt: skip
     assert (1000, 12_000, 1 << 20) == (limits.in_flight_per_client, limits.connections, limits.body_bytes)
     place = Place("g", ())
     assert (5.0, 30.0, 60.0) == (outbound.CONNECT_TIMEOUT, place.total, place.idle)
-    assert (8, 16 * 1024, 32 * 1024) == (parser.REQUESTS_AHEAD, flow.WAITING, http.PART)
+    assert (8, 16 * 1024, 32 * 1024) == (parser.REQUESTS_AHEAD, flow.WAITING, delivery.PART)
     assert (32 * 1024, 128, 8) == (upstream.LARGEST_HEAD, outbound.MOST_HEADERS, outbound.MOST_INTERIM)
 
 
@@ -204,7 +205,7 @@ async def test_a_body_has_its_time(target: str) -> None:
                 reply = await answered
                 assert expected == reply.status
                 assert expected == 200 or reply.problem == (408, "slow-request")
-        assert (0, 0) == (lab.lent, lab.gateway.in_flight)
+        assert (0, 0) == (lab.lent, lab.gateway.serving.in_flight)
 
 
 async def test_a_large_body_has_more_time() -> None:
@@ -243,9 +244,9 @@ async def test_an_answer_has_to_be_taken() -> None:
                     if got % 50 == 0:
                         await asyncio.sleep(0.01)
                 async for _ in eventually(5):
-                    if lab.gateway.in_flight == 0:
+                    if lab.gateway.serving.in_flight == 0:
                         break
-                assert (size if patient else 0, 0, 0) == (got, lab.gateway.in_flight, lab.lent)
+                assert (size if patient else 0, 0, 0) == (got, lab.gateway.serving.in_flight, lab.lent)
 
 
 async def test_little_waits_here_for_a_client_that_takes_nothing() -> None:
@@ -271,7 +272,7 @@ async def test_little_waits_here_for_a_client_that_takes_nothing() -> None:
                 if sent and len(set(seen[-6:])) == 1:
                     break
             assert 0 < sent < size
-            assert flow.WAITING < opened.waiting < flow.WAITING + http.PART
+            assert flow.WAITING < opened.waiting < flow.WAITING + delivery.PART
 
 
 async def test_a_slow_client_gets_all_of_its_answer() -> None:
@@ -306,7 +307,7 @@ async def test_what_nobody_takes_does_not_keep_a_connection(ends: bool) -> None:
         asked = len(lab.broker.visits)
         line.send(lab.request("GET", ACCOUNTS, *headers, host=f"127.0.0.1:{opened.port}"))
         async for _ in eventually(5, pause=0.001):
-            if len(lab.broker.visits) > asked and lab.gateway.in_flight == 0:
+            if len(lab.broker.visits) > asked and lab.gateway.serving.in_flight == 0:
                 break
 
     async with running() as lab, door(lab, take_timeout=0.3) as opened:
@@ -391,16 +392,16 @@ async def test_pipelined_requests_wait_outside() -> None:
                     break
             await asyncio.sleep(0.2)
             assert not sending.done()
-            assert (1, 1) == (lab.gateway.in_flight, len(lab.broker.visits))
+            assert (1, 1) == (lab.gateway.serving.in_flight, len(lab.broker.visits))
             going.set()
             for _ in range(100):
                 assert 200 == (await wire.reply()).status
             wire.reset()
             sending.cancel()
         async for _ in eventually(5):
-            if lab.gateway.in_flight == 0:
+            if lab.gateway.serving.in_flight == 0:
                 break
-        assert (0, 0) == (lab.lent, lab.gateway.in_flight)
+        assert (0, 0) == (lab.lent, lab.gateway.serving.in_flight)
         assert len(lab.broker.visits) < 300
 
 
@@ -442,7 +443,7 @@ async def test_a_broker_has_its_time(method: str, target: str) -> None:
         for seconds, expected in ((0.2, 200), (0.9, 504 if method == "GET" else 500)):
             lab.broker.script = [after(seconds)]  # type: ignore[list-item]
             assert expected == (await lab.call(method, target, body=b"{}" if method == "POST" else None)).status
-        assert (0, 0) == (lab.lent, lab.gateway.in_flight)
+        assert (0, 0) == (lab.lent, lab.gateway.serving.in_flight)
 
 
 async def test_a_broker_that_does_not_accept_gets_nothing() -> None:

@@ -4,65 +4,14 @@ The fast form has a tenth of the members and bounds for a machine with other wor
 """
 
 import asyncio
-import re
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from proxy.admin import call
-from proxy.clock import Now, SystemClock
-from proxy.tokens.answer import Terms
-from proxy.tokens.grant import HOUR
-from proxy.tokens.quarantine import Quarantine
-from proxy.tokens.roster import Reader, Roster
-from tests.manymembers import CLIENT, fill, member, prepare, renewed_at_once
-from tests.product import COMMAND, Program
+from tests.manymembers import CLIENT, Started, renewed_at_once, started, timer_work
 
 KB = 1000
-
-
-@dataclass
-class Started:
-    """A server in a process of its own. Times are seconds since it was called, `memory` is in bytes."""
-
-    listening: float
-    read: float
-    memory: int
-    clients: list[dict[str, Any]]
-    members: dict[str, Any]
-
-
-async def started(directory: Path, count: int, *, keys: bool) -> Started:
-    """Start a server on a store with so many members, wait until it knows them all, and stop it."""
-    await asyncio.to_thread(directory.mkdir, mode=0o700)
-    settings, source = await asyncio.to_thread(prepare, directory)
-    await fill(settings.config, source, count, SystemClock().now().wall, keys=keys)
-    began = time.monotonic()
-    server = await asyncio.to_thread(Program, directory, "serve", "-c", "config.yaml", command=COMMAND)
-    try:
-        await asyncio.to_thread(server.until, "serves http")
-        listening = time.monotonic() - began
-        while True:
-            status = await call(directory / "admin.sock", "status", {}, timeout=30)
-            if not status["mounts"][0]["members"]["reading"]:
-                break
-            await asyncio.sleep(0.05)
-        read = time.monotonic() - began
-        await asyncio.sleep(1.0)
-        memory = _memory(server.pid)
-    finally:
-        assert 0 == await asyncio.to_thread(server.stop)
-    return Started(listening, read, memory, status["clients"], status["mounts"][0]["members"])
-
-
-def _memory(pid: int) -> int:
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text("ascii"))
-    assert found is not None
-    return 1024 * int(found[1])
 
 
 async def _start(state_dir: Path, count: int, figure: Callable[[object], None], *, keys: bool) -> Started:
@@ -104,29 +53,12 @@ async def test_a_server_starts_with_a_hundred_thousand_grants(
 @pytest.mark.timing
 def test_a_cycle_of_a_member_costs_the_timer_next_to_nothing(figure: Callable[[object], None]) -> None:
     """To plan its next look, and to see that it has come: at most 5 µs of processor time."""
-    count, now = 100_000, Now(1.8e9, 1e6)
-    login, live = _questrade()
-    reader = Reader(Terms.of(*live, login), "questrade/lab", "refresh-token", Quarantine())
-    one = reader.read("questrade/x", 1, member(1, now.wall).to_record(), None, now)
-    roster = Roster("a server")
-    for number in range(count):
-        _ = roster.put(replace(one, name=f"questrade/user-{number}", refreshed=now.wall - 11 * HOUR * number / count))
-    began = time.process_time()
-    for each in roster:
-        roster.look(each, roster.keep_alive(each, now))
-    seen = sum(1 for boot in range(int(now.boot), int(now.boot + 14 * HOUR)) for _ in roster.due(boot))
-    spent = (time.process_time() - began) / count
+    count = 100_000
+    seen, spent = timer_work(count)
     figure(f"timer work: {1e6 * spent:.1f} µs a grant a cycle, with {count:,} grants")
 
     assert count == seen
     assert spent < 5e-6 * 2  # other work on the machine costs caches
-
-
-def _questrade() -> tuple[Any, tuple[Any, Any]]:
-    from proxy.brokers import builtin
-
-    broker = builtin("questrade")
-    return broker.login(), (broker, broker.environments["live"])
 
 
 async def _cycles(directory: Path, count: int, figure: Callable[[object], None]) -> None:

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -196,6 +198,15 @@ def test_the_store_is_up_or_down(metrics: Metrics, up: bool) -> None:
     assert {(): float(up)} == _samples(metrics, "bearerd_store_up")
 
 
+def test_how_the_loop_keeps_up_is_shown(metrics: Metrics) -> None:
+    """Seconds, and 1 while reads are refused."""
+    metrics.loop(lag=0.25, overloaded=True)
+    assert ({(): 0.25}, {(): 1.0}) == (
+        _samples(metrics, "bearerd_loop_lag_seconds"),
+        _samples(metrics, "bearerd_overloaded"),
+    )
+
+
 def test_halts_are_shown_by_mount(metrics: Metrics) -> None:
     """1 or 0 for each mount that there is; one that has gone leaves no series."""
     metrics.halted({"questrade": True})
@@ -215,3 +226,33 @@ def test_the_audit_trail_is_counted(metrics: Metrics) -> None:
     assert "bearerd_audit_records_lost_total 2.0" in text
     assert "bearerd_audit_waiting_bytes 0.0" in text
     assert "bearerd_audit_failing 1.0" in text
+
+
+def test_several_processes_are_counted_as_one() -> None:
+    """What a process tells is added up, whatever it is; calls in flight are those of all that live."""
+    here, there = Metrics(), Metrics()
+    for metrics in (here, there):
+        metrics.allow(mounts=["questrade"], clients=["notebook"], templates=["/v1/accounts/{account}"], grants=[])
+        metrics.began()
+        _answered(metrics)
+        metrics.upstream("questrade", 0.3)
+    here.absorb("worker-1", json.loads(json.dumps(there.snapshot())))
+    here.absorb("worker-1", there.snapshot())
+    assert [2.0] == list(_samples(here, "bearerd_requests_total").values())
+    assert [2.0] == list(_samples(here, "bearerd_upstream_seconds_count").values())
+    assert {(): 2.0} == _samples(here, "bearerd_in_flight")
+    here.forget("worker-1")
+    here.forget("worker-1")
+    assert {(): 1.0} == _samples(here, "bearerd_in_flight")
+    assert [2.0] == list(_samples(here, "bearerd_requests_total").values())
+
+
+def test_times_are_told_as_prometheus_has_them(metrics: Metrics) -> None:
+    """Each bound counts all that took no longer, and the last one counts everything."""
+    for seconds in (0.0005, 0.02, 0.02, 31.0):
+        metrics.upstream("questrade", seconds)
+    found = {
+        dict(labels)["le"]: value for labels, value in _samples(metrics, "bearerd_upstream_seconds_bucket").items()
+    }
+    assert {"0.001": 1.0, "0.01": 1.0, "0.025": 3.0, "30.0": 3.0, "+Inf": 4.0}.items() <= found.items()
+    assert [31.0405] == list(_samples(metrics, "bearerd_upstream_seconds_sum").values())

@@ -18,7 +18,7 @@ MOUNT_FIELDS = {
     "rates",
 }  # fmt: skip
 STATUS_FIELDS = {
-    "schema", "version", "pid", "url", "urls", "secure_url", "console", "started", "now", "store", "config",
+    "schema", "version", "pid", "workers", "url", "urls", "secure_url", "console", "started", "now", "store", "config",
     "config_changed", "streams", "open_to_all", "draining", "ready", "warnings", "halts", "mounts", "clients",
     "audit",
 }  # fmt: skip

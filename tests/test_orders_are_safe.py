@@ -313,7 +313,7 @@ async def trade_through_everything(directory: Path, broker: str, orders: int, se
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
-        while here.app.gateway.in_flight:  # noqa: ASYNC110  calls whose clients have left
+        while here.app.gateway.serving.in_flight:  # noqa: ASYNC110  calls whose clients have left
             await asyncio.sleep(0.05)
         here.settle()
         rotations = here.simulator.state()["rotations"]

@@ -1,6 +1,7 @@
 """Calls wait for their turn, and no longer than they may. Real timers, windows of a fraction of a second."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 from time import process_time
 
@@ -81,9 +82,9 @@ async def test_a_call_waits_for_the_next_window() -> None:
     """No longer than it takes, and its wait is told."""
     desk = Desk()
     await desk.fill()
-    began = asyncio.get_running_loop().time()
+    began = time.monotonic()
     await desk.fill()
-    took = asyncio.get_running_loop().time() - began
+    took = time.monotonic() - began
     assert LENGTH * 0.9 <= took
     assert ("desk", "waited") == desk.told[0]
     assert took * 0.5 <= desk.seconds[0] <= took
@@ -285,3 +286,80 @@ async def test_a_call_that_need_not_wait_costs_little() -> None:
         return (process_time() - began) / 2_000
 
     assert min([await once() for _ in range(10)]) < 4e-6
+
+
+@pytest.mark.parametrize("row", [QUOTE, ORDER, CANCEL, OTHER], ids=["read", "order", "cancel", "unlimited"])
+async def test_a_turn_that_is_free_can_be_had_at_once(row: Row) -> None:
+    """The same as by waiting: it takes the same place, and nobody is told of a wait."""
+    desk = Desk(calls=10)
+    turn = desk.pacing.turn_now("bot", row, "desk")
+    assert turn is not None
+    before = dict(_left(desk))
+    with await desk.turn(row) as other:
+        assert {name: count if count is None else count - 1 for name, count in before.items()} == dict(_left(desk))
+        other.answered(200, ())
+    turn.answered(200, ())
+    turn.answered(429, ())  # only the first counts
+    assert [] == desk.told
+
+
+def _left(desk: Desk) -> list[tuple[str, int | None]]:
+    return [(category, left) for _, category, left, _ in desk.pacing.left()]
+
+
+async def test_where_a_call_would_wait_there_is_no_turn_at_once() -> None:
+    """None, as often as it is asked for, and no place is taken by it; the one that waits has its turn all the same."""
+    desk = Desk()
+    await desk.fill()
+    assert [("calls", 0)] == _left(desk)
+    assert [None] * 5 == [desk.pacing.turn_now("bot", row, "desk") for row in (QUOTE, QUOTE, ORDER, QUOTE, QUOTE)]
+    assert ([("calls", 0)], []) == (_left(desk), desk.told)
+    await desk.call()
+    assert [("desk", "waited")] == desk.told
+
+
+async def test_nobody_overtakes_those_that_wait_by_asking_for_a_turn_at_once() -> None:
+    """There may be room for a moment, and it is theirs."""
+    desk = Desk(calls=1)
+    async with asyncio.TaskGroup() as group:
+        with await desk.turn() as turn:
+            group.create_task(desk.call())
+            await desk.waiting(1)
+            turn.answered(200, ())
+        await asyncio.sleep(LENGTH * 0.9)
+        assert desk.pacing.turn_now("bot", QUOTE, "desk") is None
+
+
+async def test_even_an_order_asks_behind_those_that_wait() -> None:
+    """Who goes first is decided in one place; there it goes before them."""
+    desk = Desk.told_by_the_broker(patience=2.0)
+    async with asyncio.timeout(2), asyncio.TaskGroup() as group:
+        with await desk.turn() as turn:
+            group.create_task(desk.call())
+            await desk.waiting(1)
+            assert desk.pacing.turn_now("bot", ORDER, "desk") is None
+            await desk.call(ORDER)
+            turn.answered(200, [(b"Left", b"5")])
+
+
+async def test_a_turn_that_was_not_used_is_given_back() -> None:
+    """As if it had never been; a second time does nothing."""
+    desk = Desk(calls=2)
+    for _ in range(20):
+        turn = desk.pacing.turn_now("bot", QUOTE, "desk")
+        assert turn is not None
+        turn.give_back()
+        turn.give_back()
+    assert [("calls", 2)] == _left(desk)
+
+
+async def test_a_turn_that_is_given_back_lets_the_next_one_go() -> None:
+    """Whoever waits is not left to a timer."""
+    desk = Desk(calls=1, patience=5.0)
+    desk.pacing.define({"desk": {"calls": Spec(limits=((60.0, 1),), patience=70.0)}})
+    turn = desk.pacing.turn_now("bot", QUOTE, "desk")
+    assert turn is not None
+    async with asyncio.timeout(2), asyncio.TaskGroup() as group:
+        group.create_task(desk.call())
+        await desk.waiting(1)
+        turn.give_back()

@@ -1,4 +1,4 @@
-"""A parser that would take requests that we must refuse is not served with, and it reads only a little ahead."""
+"""A parser that would take requests that we must refuse is not served with."""
 
 import os
 import subprocess
@@ -6,10 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
-from proxy.listener import QuietServer
-from proxy.parser import REQUESTS_AHEAD, UnsafeParser, check_parser
+from proxy.parser import UnsafeParser, check_parser
 
 
 def test_this_machine_has_the_parser_that_we_need() -> None:
@@ -38,15 +36,3 @@ def test_the_parser_in_python_is_refused() -> None:
 
     assert 1 == ran.returncode
     assert "without its C parser" in ran.stderr
-
-
-async def test_few_requests_are_read_ahead() -> None:
-    """What is given to the parser at once comes out in parts."""
-    handler = QuietServer(_hello)()
-    handler.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
-
-    assert 8 == REQUESTS_AHEAD == len(handler._messages)
-
-
-async def _hello(_request: web.BaseRequest) -> web.StreamResponse:
-    return web.Response(text="hello")

@@ -79,12 +79,16 @@ class Calls:
             record.traffic.opened = record.seconds
         self._trail.put("call", records.call(record))
 
-    def ended(self, record: Record) -> None:
-        """The call is over. What has no record yet gets one, on the disk within a second."""
+    def ended(self, record: Record, wall: float | None = None) -> None:
+        """The call is over. What has no record yet gets one, on the disk within a second.
+
+        `wall`: Unix time, if it is known.
+        """
         record.seconds = perf_counter() - record.began
         if record.client is None and not self._has_room():
             return  # the log may be on the same disk
-        records.write(record)
+        if record.outcome not in records.SOUND or record.mutating or records.debugging():
+            records.write(record)
         if record.settled:
             if record.traffic is not None:
                 self._trail.put("ended", records.ended(record, record.traffic))
@@ -94,8 +98,10 @@ class Calls:
             # A client that left in the middle: what the broker made of the call nobody has heard.
             unknown = record.passed and record.outcome == "aborted"
             self._trail.put("outcome", records.outcome(record, UNKNOWN if unknown else None))
-        else:
+        elif record.mutating:
             self._trail.put("call", records.call(record))
+        else:
+            self._trail.note(records.call(record), wall)
 
     def _has_room(self) -> bool:
         """Whether another stranger gets a record. Else a flood of them would fill the disk, and so stop all orders."""

@@ -12,7 +12,8 @@ inserted or moved breaks the chain from there on.
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from binascii import hexlify
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,10 +65,14 @@ class Keys:
         """The link of a record whose object is `payload`, after one whose link is `before`."""
         # HMAC by hand (RFC 2104): with both pads hashed beforehand it takes half the time, once for each call.
         inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(before)
-        inner.update(payload)
+        inner.update(before + payload)
         outer.update(inner.digest())
         return outer.digest()
+
+    @property
+    def pads(self) -> tuple[Callable[[], Any], Callable[[], Any]]:
+        """What `link` begins with: the two halves of an HMAC, new for each."""
+        return self._inner.copy, self._outer.copy
 
     def digest(self, *parts: bytes) -> str:
         """Names `parts` without telling them: who knows them and the key can compare, nobody can guess. Hex."""
@@ -78,20 +83,35 @@ class Keys:
 class Chain:
     """The end of a chain, to which records are added: `seq` and `link` (hex) are those of the last one."""
 
-    __slots__ = ("_before", "_keys", "link", "seq")
+    __slots__ = ("_before", "_keys", "seq")
 
     def __init__(self, keys: Keys, end: End) -> None:
         self._keys = keys
         self._before = bytes.fromhex(end.link)
-        self.seq, self.link = end.seq, end.link
+        self.seq = end.seq
 
-    def add(self, members: str) -> bytes:
-        """The next line, with its line feed. `members` are those of a JSON object; the number comes before them."""
-        self.seq += 1
-        payload = b'{"seq":%d,%b}' % (self.seq, members.encode())
-        self._before = self._keys.link(self._before, payload)
-        self.link = self._before.hex()
-        return b'%b,"link":"%b"}\n' % (payload[:-1], self.link.encode())
+    def add(self, *records: str) -> bytes:
+        """The next lines, with their line feeds. Each record is the members of a JSON object; its number comes before.
+
+        Several at once take half the time.
+        """
+        lines: list[bytes] = []
+        before, seq = self._before, self.seq
+        inner_of, outer_of = self._keys.pads
+        for members in records:
+            seq += 1
+            body = f'{{"seq":{seq},{members}'.encode("ascii")
+            inner, outer = inner_of(), outer_of()  # `Keys.link`, of which every record would feel the detour
+            inner.update(before + body + b"}")
+            outer.update(inner.digest())
+            before = outer.digest()
+            lines += (body, b',"link":"', hexlify(before), b'"}\n')
+        self._before, self.seq = before, seq
+        return b"".join(lines)
+
+    @property
+    def link(self) -> str:
+        return self._before.hex()
 
 
 def members(fields: Mapping[str, Any]) -> str:

@@ -36,6 +36,8 @@ CLOSING = 3.0  # seconds that the last record may take when we stop
 DAY = 86_400
 SOON = frozenset({"intent", "outcome", "act"})
 DONE = frozenset({"outcome", "act"})  # what has happened already: has as much room again
+TOGETHER = 32  # reads that are chained at a time, which holds the event loop for some 50 µs
+_AROUND = 128  # bytes of a line around what is told of a call
 SLOW = "the disk does not answer"
 
 log = logs.get("audit")
@@ -55,7 +57,7 @@ class Standing:
     since: float
 
 
-_Entry = tuple[int, bytes, int]  # the file that it belongs to, the line, its number
+_Entry = tuple[int, bytes, int]  # the file that they belong to, the lines, the number of the last one
 
 
 class Trail:
@@ -89,6 +91,8 @@ class Trail:
         self._sync = GroupSync(self._save)
         self._queue: deque[_Entry] = deque()  # filled by the event loop, emptied by the thread
         self._unsaved: list[_Entry] = []  # the thread's alone
+        self._reads: list[tuple[float, str]] = []  # told of by `note`, not yet in the chain
+        self._reads_bytes = 0  # what they will take, more or less
         self._put_bytes = self._saved_bytes = 0
         self._saved_seq = 0
         self._saved: Mark | None = None  # the newest that is durable
@@ -183,6 +187,7 @@ class Trail:
         chain = self._chain
         if chain is None:
             raise RuntimeError("the trail is not open")
+        self._chain_reads()
         # The calls of one client must not take the room of what became of an order, or of an operator's halt.
         if self._put_bytes - self._saved_bytes > self._room * (1 + (kind in DONE)):
             self._lost += 1
@@ -190,15 +195,44 @@ class Trail:
         wall = self._clock.now().wall
         if self._lost > self._lost_before and not self._fault:
             self._gap(wall, wall, "records came faster than the disk took them")
-        if self._file_at.size >= self._largest or wall // DAY > self._file_at.day:
-            self._begin_file(wall, {})
+        self._turn_page(wall)
         self._add(wall, kind, text)
         if kind in SOON:
             self._soon = chain.seq
         return chain.seq
 
+    def note(self, text: str, wall: float | None = None) -> None:
+        """`put` a call of which nobody waits to hear that it is on the disk: chained with others, it costs half.
+
+        `wall`: Unix time, if it is known.
+        """
+        waiting = self._put_bytes - self._saved_bytes + self._reads_bytes
+        if self._chain is None or self._lost > self._lost_before or waiting > self._room:
+            self.put("call", text)
+            return
+        self._reads.append((self._clock.now().wall if wall is None else wall, text))
+        self._reads_bytes += len(text) + _AROUND
+        self._written += 1
+        if len(self._reads) >= TOGETHER:
+            self._chain_reads()
+
+    def _chain_reads(self) -> None:
+        """What was noted takes its place, before anything that came later."""
+        reads, self._reads = self._reads, []
+        if not reads:
+            return
+        size, self._reads_bytes = self._reads_bytes, 0
+        file = self._file_at
+        if file.size + size < self._largest and max(reads[0][0], reads[-1][0]) // DAY <= file.day:
+            self._chained([f'"time":{wall:.3f},"kind":"call",{text}' for wall, text in reads])
+            return
+        for wall, text in reads:
+            self._turn_page(wall)
+            self._chained([f'"time":{wall:.3f},"kind":"call",{text}'])
+
     async def durable(self) -> None:
         """Return when every record until now is on the disk. `OSError` if it can't be; then each call tries again."""
+        self._chain_reads()
         seq = self._chain.seq if self._chain else 0
         fault: OSError | None = None
         try:
@@ -215,21 +249,28 @@ class Trail:
     @property
     def standing(self) -> Standing:
         """How it stands."""
-        return Standing(self._written, self._lost, self._put_bytes - self._saved_bytes, self._fault, self._since)
+        waiting = self._put_bytes - self._saved_bytes + self._reads_bytes
+        return Standing(self._written, self._lost, waiting, self._fault, self._since)
 
     def stuck(self, reason: str) -> None:
         """Somebody has waited in vain for `durable`."""
         self._fails(reason)
 
     def _add(self, wall: float, kind: str, text: str) -> None:
+        self._written += 1
+        self._chained([f'"time":{wall:.3f},"kind":"{kind}",{text}'])
+
+    def _chained(self, records: list[str]) -> None:
         chain, file = self._chain, self._file_at
         assert chain is not None  # noqa: S101  for the type checker
-        line = chain.add(f'"time":{wall:.3f},"kind":"{kind}",{text}')
-        size = len(line)
-        file.size += size
-        self._put_bytes += size
-        self._written += 1
-        self._queue.append((file.first, line, chain.seq))
+        lines = chain.add(*records)
+        file.size += len(lines)
+        self._put_bytes += len(lines)
+        self._queue.append((file.first, lines, chain.seq))
+
+    def _turn_page(self, wall: float) -> None:
+        if self._file_at.size >= self._largest or wall // DAY > self._file_at.day:
+            self._begin_file(wall, {})
 
     def _begin_file(self, wall: float, wrong: dict[str, Any]) -> None:
         """The first record of a file tells what a reader of this file alone has to know."""
@@ -253,15 +294,15 @@ class Trail:
         while self._unsaved:
             first = self._unsaved[0][0]
             batch = [entry for entry in self._unsaved if entry[0] == first]
-            data = b"".join(line for _, line, _ in batch)
+            data = b"".join(lines for _, lines, _ in batch)
             try:
                 self._file.append(first, data)
             except StoreError as error:  # somebody has made the file unsafe
                 raise OSError(errno.EACCES, str(error)) from None
             del self._unsaved[: len(batch)]
-            _, line, seq = batch[-1]
+            _, lines, seq = batch[-1]
             self._saved_bytes += len(data)
-            self._saved = Mark(seq, split(line[:-1])[1], first, self._file.size)
+            self._saved = Mark(seq, split(lines[:-1])[1], first, self._file.size)
             self._saved_seq = seq
 
     def _fails(self, reason: str) -> None:
@@ -272,12 +313,13 @@ class Trail:
 
     def _works(self) -> None:
         if self._fault:
+            self._chain_reads()
             log.warning("the audit trail is written again", reason=self._fault, lost=self._lost - self._lost_before)
             reason, self._fault = self._fault, ""
             self._gap(self._clock.now().wall, self._since, reason)
 
     async def _flush(self) -> None:
-        if self._fault or self._put_bytes > self._saved_bytes:
+        if self._fault or self._reads or self._put_bytes > self._saved_bytes:
             try:
                 async with asyncio.timeout(self._patience):
                     await self.durable()

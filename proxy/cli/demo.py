@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from proxy import eventloop
 from proxy.cli.child import Child
 from proxy.cli.invocation import Command, Invocation, current
 from proxy.cli.opening import set_up, show
@@ -31,7 +32,8 @@ def demo(port: int | None, expires_in: int | None, *, keep: bool, tls: bool, rat
 
     With --json one line on stdout says where everything is, once everything is ready. Runs until SIGTERM or Ctrl-C.
     """
-    asyncio.run(_run(current(), port, expires_in, keep=keep, tls=tls, rate_limits=rate_limits))
+    work = _run(current(), port, expires_in, keep=keep, tls=tls, rate_limits=rate_limits)
+    eventloop.run(work, eventloop.factory())
 
 
 async def _run(

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
@@ -11,18 +12,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from proxy import aiohttpload, eventloop
 from proxy.cli.exits import Exit, Stop
 from proxy.cli.invocation import Command, Invocation, current
 from proxy.cli.output import BAD, GOOD, Style, table
+from proxy.hardening import harden
 
 if TYPE_CHECKING:
     from proxy.app import App
     from proxy.settings import Settings
+    from proxy.workers.crew import Crew
 
 CONSOLE_TOKEN = "BEARERD_CONSOLE_TOKEN"  # noqa: S105  the name of a variable
 KEPT = "the configuration was not loaded; the old one stays"
-FILES = 32_768  # open at a time: twice the connections that `limits.connections` admits, and some
-_PR_SET_DUMPABLE = 4
 
 
 @click.command(cls=Command)
@@ -31,8 +33,14 @@ _PR_SET_DUMPABLE = 4
 @click.option("--console", metavar="ADDRESS", help="Where you look, instead of the file's `console`; off for none.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="The least that is logged.")
 @click.option("--log-format", type=click.Choice(["auto", "json", "console"]), help="How it is logged.")
-def serve(
-    listen: str | None, port: int | None, console: str | None, log_level: str | None, log_format: str | None
+@click.option("--crew", type=int, hidden=True)  # the file of a link: a supervisor has started us, to keep custody
+def serve(  # noqa: PLR0917  as click calls it
+    listen: str | None,
+    port: int | None,
+    console: str | None,
+    log_level: str | None,
+    log_format: str | None,
+    crew: int | None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C, which end calls in flight first; a second Ctrl-C ends at once.
 
@@ -52,7 +60,6 @@ def serve(
     }
     overrides = {key: text for key, text in flags.items() if text is not None}
     harden()
-    token = console_token(invocation.environ)
     path = invocation.config_file().absolute()
 
     def reread() -> "Settings":
@@ -64,22 +71,44 @@ def serve(
     log = settings.config.log
     logs.setup(log.format, log.level, sys.stderr, color=Style.of(invocation, sys.stderr).colored)
     logs.catch_uncaught()
-    _end_at_once_while_starting()
-    asyncio.run(run(invocation, settings, reread, token))
+    if settings.config.workers > 1 and crew is None:
+        from proxy.cli.supervise import supervise
+
+        raise SystemExit(supervise(invocation, path, overrides, settings.config))
+    token = console_token(invocation.environ)
+    _end_at_once_while_starting(interrupt=crew is None)
+    make = loop_of(settings)
+    eventloop.run(run(invocation, settings, reread, token, crew), make)
+
+
+def loop_of(settings: "Settings") -> "eventloop.Factory":
+    """What makes the event loop that is configured. `ConfigInvalid` if there is none of that name here."""
+    config = settings.config
+    try:
+        return eventloop.factory(config.engine.loop)
+    except eventloop.NoSuchLoop as missing:
+        problem = config.problem(("engine", "loop"), str(missing), "write auto, or install uvloop")
+        raise config.invalid(problem) from None
 
 
 async def run(
-    invocation: Invocation, settings: "Settings", reread: Callable[[], "Settings"], token: str | None
+    invocation: Invocation,
+    settings: "Settings",
+    reread: Callable[[], "Settings"],
+    token: str | None,
+    crew: int | None = None,
 ) -> None:
     """Open the custody, serve, and put everything away again. Raises what opening and starting raise."""
+    aiohttpload.load()
     from proxy.app import App
     from proxy.custody import Custody
 
     stopping = asyncio.Event()
-    signals = Signals(stopping)
+    signals = Signals(stopping, interrupt=crew is None)
     custody = await Custody.open(settings.config, invocation.source(settings.config))
     try:
-        app = App(settings, custody, reread, console_token=token, console_reusable=token is not None)
+        reusable, led_by = token is not None, led(crew, stopping)
+        app = App(settings, custody, reread, console_token=token, console_reusable=reusable, crew=led_by)
         async with asyncio.TaskGroup() as group:
             signals.install(lambda: group.create_task(_reload(app)))
             try:
@@ -94,22 +123,38 @@ async def run(
         await custody.close()
 
 
-def _end_at_once_while_starting() -> None:
+def led(crew: int | None, stopping: asyncio.Event) -> "Crew | None":
+    """The workers that this process is to lead, if a supervisor has started it. It stops when that has gone."""
+    if crew is None:
+        return None
+    from proxy.workers.crew import Crew
+
+    return Crew(socket.socket(fileno=crew), stopping.set)
+
+
+def _end_at_once_while_starting(*, interrupt: bool) -> None:
     """Until `Signals` takes over: process 1 of a container would not hear SIGTERM, any other would die of SIGHUP."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(Exit.OK))  # no door is open; what matters is on disk
     signal.signal(signal.SIGHUP, lambda *_: None)  # the configuration is about to be read
+    if not interrupt:  # a terminal sends it to all; the supervisor decides
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Signals:
-    """SIGTERM and SIGINT ask for a stop, the second SIGINT ends at once, SIGHUP reloads."""
+    """SIGTERM and SIGINT ask for a stop, the second SIGINT ends at once, SIGHUP reloads.
 
-    def __init__(self, stopping: asyncio.Event) -> None:
+    `interrupt` False: SIGINT is somebody else's.
+    """
+
+    def __init__(self, stopping: asyncio.Event, *, interrupt: bool = True) -> None:
         self._stopping = stopping
+        self._interrupts = interrupt
 
     def install(self, reload: Callable[[], object]) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
-        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        if self._interrupts:
+            loop.add_signal_handler(signal.SIGINT, self._interrupt)
         loop.add_signal_handler(signal.SIGHUP, reload)
 
     def _interrupt(self) -> None:
@@ -181,22 +226,3 @@ def console_token(environ: MutableMapping[str, str]) -> str | None:
     if len(token) < 20 or not token.replace("-", "").replace("_", "").isalnum():  # noqa: PLR2004
         raise Stop(f"{file} holds no token: at least 20 letters, digits, - and _", Exit.FAILURE)
     return token
-
-
-def harden() -> None:
-    """No core dump, no debugger of another process, no file that others can read: tokens are in memory.
-
-    And as many open files as the system grants: a call needs two, and most shells begin with 1,024.
-    """
-    import resource
-
-    os.umask(0o077)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
-    if resource.RLIM_INFINITY != soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

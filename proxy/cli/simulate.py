@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from proxy import eventloop
 from proxy.cli.invocation import Command, Invocation, current
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def simulate(**wanted: Any) -> None:
     With --json one line on stdout says where everything is, with the secrets that logins need; they are worth something
     only here. The control address switches faults on (GET /faults lists them) and says how fast streams are (/stream).
     """
-    asyncio.run(_run(current(), Wish(**wanted)))
+    eventloop.run(_run(current(), Wish(**wanted)), eventloop.factory())
 
 
 async def _run(invocation: Invocation, wish: Wish) -> None:

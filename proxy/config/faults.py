@@ -81,6 +81,7 @@ _TYPES = {
     "string_too_short": ("is empty", "give it a value or remove the key"),
     "int_type": ("must be a whole number, not {kind}", _NUMBER_FIX),
     "int_from_float": ("must be a whole number, not a fraction", _NUMBER_FIX),
+    "bool_type": ("must be true or false, not {kind}", "write true or false"),
     "float_type": ("must be a number, not {kind}", _NUMBER_FIX),
     "greater_than_equal": ("is too small", "write {ge:g} or more"),
     "less_than_equal": ("is too large", "write {le:g} or less"),

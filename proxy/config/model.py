@@ -281,6 +281,20 @@ class UnixSocket(Section):
     groups: Accounts = Field((), description="Groups whose members may call; the socket is given to the first.")
 
 
+class Engine(Section):
+    """What serves, and how calls go. Each key turns one thing off, to find out whether it is at fault."""
+
+    loop: Literal["auto", "uvloop", "asyncio"] = Field(
+        "auto", description="auto: uvloop where it is installed, else Python's own event loop."
+    )
+    upstream: Literal["httptools", "aiohttp"] = Field(
+        "httptools", description="Who speaks HTTP with brokers: bearerd's own connections, or aiohttp's client."
+    )
+    express: bool = Field(
+        default=True, description="Plain reads take the short way; false: each call takes the long one."
+    )
+
+
 class Shutdown(Section):
     """How a stop goes, in seconds."""
 
@@ -341,6 +355,10 @@ class Settings(Section):
     limits: Limits = Field(default_factory=Limits, description="How much is taken before calls are refused.")
     log: Log = Field(default_factory=Log, description="What is written to stderr.")
     audit: Audit = Field(default_factory=Audit, description="The audit trail: a record of every call and act.")
+    engine: Engine = Field(default_factory=Engine, description="What serves, and how calls go.")
+    workers: int = Field(
+        1, ge=1, le=64, description="Processes that relay reads, beside one that keeps the tokens; 1: one does it all."
+    )
     shutdown: Shutdown = Field(default_factory=Shutdown, description="How a stop goes.")
 
 

@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
-
 from proxy import logs
 from proxy.spans import clock_time, span
 
@@ -23,6 +21,8 @@ class Pages:
     """All pages, compiled. Making one reads files."""
 
     def __init__(self) -> None:
+        from jinja2 import Environment, FunctionLoader, StrictUndefined
+
         folder = resources.files("proxy.console") / "templates"
         environment = Environment(
             loader=FunctionLoader(lambda name: (folder / name).read_text("utf-8")),

@@ -24,13 +24,14 @@ from proxy.console.callback import Callback, Outcome
 from proxy.console.page import Pages
 from proxy.errors import Refusal, render
 from proxy.gate import browser
-from proxy.listener import Entry, Listener, open_listener
+from proxy.listener import Entry, Given, Listener, open_listener
 from proxy.metrics import CONTENT_TYPE as METRICS
 from proxy.secret import Secret
 from proxy.store import StoreError
 from proxy.vestibule import Crowd
 
 COOKIE = "bearerd_console"
+FOR_MACHINES = ("/livez", "/healthz", "/readyz", "/metrics")
 REFRESH = 10  # seconds between two looks of an open page
 LARGEST_FORM = 4096  # bytes
 FORM_PATIENCE = 10.0  # seconds for a form to arrive
@@ -78,7 +79,7 @@ class Console:
 
     `token` opens the page: once, or any number of times if `reusable`. `allowed_hosts` are names that it answers to
     beside its own address. `grace`: seconds that requests inside may take when it stops. With `certificates` it speaks
-    TLS.
+    TLS. `given` is the socket to listen on, if there is one already.
     """
 
     def __init__(
@@ -91,8 +92,10 @@ class Console:
         grace: float,
         allowed_hosts: Iterable[str] = (),
         certificates: Certificates | None = None,
+        given: Given | None = None,
     ) -> None:
         self._address = address
+        self._given = given
         self._certificates = certificates
         self._scheme = "http" if certificates is None else "https"
         self._view = view
@@ -105,20 +108,16 @@ class Console:
         self._csrf = Secret(secrets.token_urlsafe(32))
         self._home = f"/{secrets.token_urlsafe(16)}/"
         self._open: dict[str, Route] = {
-            "/livez": self._live,
-            "/healthz": self._live,
-            "/readyz": self._ready,
-            "/metrics": self._metrics,
+            **dict(zip(FOR_MACHINES, (self._live, self._live, self._ready, self._metrics), strict=True)),
             "/console.css": self._css,
         }
-        self._pages: Pages | None = None
+        self._pages: Pages | None = None  # until somebody wants to see one: most starts are nobody's to look at
+        self._drawing = asyncio.Lock()
         self._callback: Callback | None = None
         self._listener: Listener | None = None
 
     async def start(self) -> None:
         """Open the listener. Raises `OSError` with the address in its text."""
-        self._pages = await asyncio.to_thread(Pages)
-        self._callback = Callback(self._view.end_login, self._pages, scheme=self._scheme)
         self._listener = await open_listener(
             self._address,
             self._handle,
@@ -126,6 +125,7 @@ class Console:
             greet=self._greet,
             crowd=Crowd(CONNECTIONS),
             entry=Entry(self._certificates, pages=True),
+            given=self._given,
         )
 
     async def stop(self) -> None:
@@ -170,7 +170,16 @@ class Console:
             response.force_close()  # all but one form is never read
         return response
 
+    async def _draw(self) -> None:
+        """Read and compile the pages."""
+        async with self._drawing:
+            if self._pages is None:
+                self._pages = await asyncio.to_thread(Pages)
+                self._callback = self._callback or Callback(self._view.end_login, self._pages, scheme=self._scheme)
+
     async def _dispatch(self, listener: Listener, request: web.BaseRequest) -> web.Response:
+        if self._pages is None and request.raw_path.partition("?")[0] not in FOR_MACHINES:
+            await self._draw()
         hosts = None
         if isinstance(listener.bound, Tcp):
             hosts = browser.Hosts([*listener.names, *self._allowed_hosts])
@@ -272,7 +281,7 @@ class Console:
 
     def _made(self) -> Pages:
         if self._pages is None:
-            raise RuntimeError("the console was not started")
+            raise RuntimeError("the pages were not drawn")
         return self._pages
 
 

@@ -16,6 +16,8 @@ _AHEAD = (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz")
 # Of handshakes: languages are the person's, and the Fetch standard has these calls pass every cache.
 _OF_BROWSERS = (b"accept-language", b"cache-control", b"cookie", b"pragma")
 _AS_BROWSERS_DO = b"mozilla/"  # how all of them begin their User-Agent
+_LOOKED_AT = frozenset((b"host", b"origin", b"sec-fetch-site"))
+_MOST_NAMES, _LONGEST_NAME = 1024, 64
 _PORT = re.compile(rb":[0-9]{1,5}")
 
 
@@ -46,7 +48,7 @@ class Hosts:
 
 def check(
     method: str,
-    headers: Iterable[tuple[bytes, bytes]],
+    headers: Sequence[tuple[bytes, bytes]],
     hosts: Hosts | None,
     *,
     own_origin: str | None = None,
@@ -58,6 +60,8 @@ def check(
     console): `http://127.0.0.1:8081`, whose own pages then pass. `scheme` (`http`, `https`) is for a listener whose
     callers all have to show a key: a WebSocket's handshake may then name as its Origin the address that it calls.
     """
+    if _of_a_program(headers, hosts):
+        return
     found: dict[bytes, list[bytes]] = {}
     for name, value in headers:
         found.setdefault(name.lower(), []).append(value.strip(b" \t"))
@@ -71,6 +75,33 @@ def check(
         if scheme is None or not _names_itself(found, scheme):
             raise _cross_site("The call carries the Origin of a web page.")
     _check_site(method, found.get(b"sec-fetch-site", []), serves_pages=own_origin is not None)
+
+
+class _Concerns(dict[bytes, bool]):
+    """Whether there is something to look at in a header, by its name as it was spelled: clients send the same few."""
+
+    def __missing__(self, name: bytes) -> bool:
+        lowered = name.lower()
+        concerns = lowered in _LOOKED_AT or lowered.startswith(b"access-control-request-")
+        if len(name) <= _LONGEST_NAME:
+            if len(self) >= _MOST_NAMES:
+                self.clear()
+            self[name] = concerns
+        return concerns
+
+
+_concerns = _Concerns()
+
+
+def _of_a_program(headers: Sequence[tuple[bytes, bytes]], hosts: Hosts | None) -> bool:
+    """Whether it is seen at once: one Host, which is ours, and nothing that a browser says."""
+    host: bytes | None = None
+    for name, value in headers:
+        if _concerns[name]:
+            if host is not None or name.lower() != b"host":
+                return False
+            host = value
+    return hosts is None or (host is not None and hosts.allow(host.strip(b" \t")))
 
 
 def _names_itself(found: Mapping[bytes, list[bytes]], scheme: str) -> bool:

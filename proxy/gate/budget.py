@@ -4,11 +4,10 @@ Pure arithmetic, `now` is passed in: seconds of a clock that is never set back. 
 what answers say, `turns.py` decides who is next, `proxy/pacing.py` waits.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from proxy.gate.ratehead import Heard, is_unix, reset_in, retry_in
+from proxy.gate.ratehead import Heard, Names, is_unix, reset_in, retry_in
 from proxy.gate.turns import LOWER, ORDER, READ
 from proxy.gate.window import Window
 
@@ -31,7 +30,7 @@ class Spec:
 
     limits: tuple[tuple[float, int], ...] = ()
     told: float | None = None
-    names: Mapping[bytes, str] = field(default_factory=dict)
+    names: Names = field(default_factory=lambda: Names({}))
     patience: float = 2.0
     reserve: float = 0.1
     orders: bool = False
@@ -107,11 +106,14 @@ class Budget:
 
     def admit(self, now: float, client: str, kind: int) -> bool:
         """Whether a call may go now; if so, it has its place."""
-        if not self._free(now, client, kind):
+        if (self._windows or now < self._closed) and not self._free(now, client, kind):
             if kind != LOWER or not self._may_overrun(now):
                 return False
             self._overran = now
-        self._take(now, client)
+        if not self._out:  # `_take`, of which every call would feel the detour
+            self._asked = now
+        self._out += 1
+        self._mine[client] = self._mine.get(client, 0) + 1
         return True
 
     def overrun(self, now: float, client: str) -> bool:
@@ -198,7 +200,12 @@ class Budget:
 
         `refused`: the broker said 429. `wall` is Unix time by this machine's clock.
         """
-        self.give_back(client)
+        self._out -= 1  # `give_back`, of which every call would feel the detour
+        left = self._mine[client] - 1
+        if left:
+            self._mine[client] = left
+        else:
+            del self._mine[client]
         for window in self._windows:
             window.count(now, client, calls)
         told = self._told

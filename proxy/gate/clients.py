@@ -25,6 +25,7 @@ _BODY = 43  # digits of base 62 that hold 256 bits
 _CHECK = 6  # digits of base 62 that hold a CRC-32
 _LENGTH = len(KEY_PREFIX) + _BODY + _CHECK
 
+_MOST_BOUND = 4096  # clients of bound keys that are kept made up
 _TOKEN = re.compile(rb"[!-~]+")
 _HOW = "send the key of `bearerd clients add NAME` as `Authorization: Bearer KEY`"
 
@@ -41,7 +42,7 @@ def key_fault(text: str) -> str | None:
         return f"it does not start with {KEY_PREFIX}"
     if len(text) != _LENGTH:
         return f"it is {len(text)} characters long, and a key has {_LENGTH}"
-    if not set(text[len(KEY_PREFIX) :]) <= set(_DIGITS):
+    if not (text.isascii() and text[len(KEY_PREFIX) :].isalnum()):  # the digits of base 62
         return "it holds a character that no key has"
     if _checksum(text[:-_CHECK]) != text[-_CHECK:]:
         return "its checksum does not fit, so it was mistyped or cut"
@@ -99,10 +100,10 @@ def presented(headers: Iterable[tuple[bytes, bytes]]) -> PresentedKey | None:
     """
     found: set[str] = set()
     for name, value in headers:
-        lowered, text = name.lower(), value.strip(b" \t")
+        lowered = name.lower()
         if lowered == b"authorization":
-            found.update(map(_plain, _from_authorization(text)))
-        elif lowered in _PLAIN_HEADERS and text:
+            found.update(map(_plain, _from_authorization(value.strip(b" \t"))))
+        elif lowered in _PLAIN_HEADERS and (text := value.strip(b" \t")):
             found.add(_plain(text))
     if len(found) > 1:
         raise _unknown("The call carries two client keys that differ.")
@@ -139,6 +140,7 @@ class Keyring:
         self._expiries = {} if expiries is None else expiries
         self._uses = Uses() if uses is None else uses
         self._clients = dict(clients)
+        self._bound: dict[str, Client] = {}
         self._open = open_to_all
 
     @property
@@ -147,29 +149,40 @@ class Keyring:
 
     def identify(self, headers: Iterable[tuple[bytes, bytes]], now: float) -> Client:
         """The client behind a request's headers at `now` (Unix time), or `Refusal("unknown-client")`."""
-        if self._open:
-            return LOCAL
-        key = presented(headers)
-        return self.identify_key(key.reveal() if key else None, now)
+        return self._admitted(self.fingerprint(headers), now)
 
     def identify_key(self, key: str | None, now: float) -> Client:
         """The same for a key that came another way (the emulated token endpoint)."""
-        if self._open:
-            return LOCAL
-        if not key:
-            raise _unknown("The call carries no client key.")
-        if fault := key_fault(key):
-            raise _unknown(f"The call's client key is none of bearerd's: {fault}.")
-        fingerprint = digest(key)
-        found = self.holder(fingerprint, now)
-        self._uses.keys[fingerprint] = self._uses.clients[found.name] = now
+        return self._admitted(None if self._open else fingerprint(key), now)
+
+    def _admitted(self, digest: str | None, now: float) -> Client:
+        found = self.holder(digest, now)
+        self.used(digest, found, now)
         return found
+
+    def fingerprint(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+        """The digest of the key in these headers, None where nobody needs one. `Refusal("unknown-client")` without it.
+
+        That depends on the headers and on `open_to_all` alone, and may be kept with them; whose key it is, and whether
+        it still counts, says `holder`, each time.
+        """
+        if self._open:
+            return None
+        key = presented(headers)
+        return fingerprint(key.reveal() if key else None)
+
+    def used(self, fingerprint: str | None, client: Client, now: float) -> None:
+        """Note that a key was let in."""
+        if fingerprint is not None:
+            uses = self._uses
+            uses.keys[fingerprint] = uses.clients[client.name] = now
 
     def holder(self, fingerprint: str | None, now: float) -> Client:
         """The client whose key has this digest, as long as the key counts; else `Refusal("unknown-client")`."""
         if self._open:
             return LOCAL
-        name = self._digests.get(fingerprint or "")
+        digest = fingerprint or ""
+        name = self._digests.get(digest)
         if name is None:
             raise _unknown("The call's client key is not known here; it may have been removed.")
         client = self._clients.get(name)
@@ -178,14 +191,30 @@ class Keyring:
                 "The call's client key belongs to a client that the configuration no longer lists.",
                 fix="add the client under `clients:`, or remove its key with `bearerd clients remove NAME`",
             )
-        ends = self._expiries.get(fingerprint or "")
+        ends = self._expiries.get(digest)
         if ends is not None and ends <= now:
             raise _expired(name, ends)
-        grants = self._bindings.get(fingerprint or "")
-        return client if grants is None else Client(client.name, client.rights, grants)
+        grants = self._bindings.get(digest)
+        if grants is None:
+            return client
+        known = self._bound.get(digest)
+        if known is None or known.grants is not grants or known.name != name:  # the mappings change in place
+            if len(self._bound) >= _MOST_BOUND:
+                self._bound.clear()
+            known = self._bound[digest] = Client(name, client.rights, grants)
+        return known
 
     def __repr__(self) -> str:
         return f"Keyring(clients={sorted(self._clients)}, keys={len(self._digests)}, open_to_all={self._open})"
+
+
+def fingerprint(key: str | None) -> str:
+    """The digest of a key that could be one of ours; else `Refusal("unknown-client")`."""
+    if not key:
+        raise _unknown("The call carries no client key.")
+    if fault := key_fault(key):
+        raise _unknown(f"The call's client key is none of bearerd's: {fault}.")
+    return digest(key)
 
 
 def check_holder(client: Client, names: frozenset[str]) -> None:

@@ -13,12 +13,13 @@ from typing import Literal
 
 Part = Literal["limit", "remaining", "used", "reset"]
 
-_COUNT = re.compile(rb"[0-9]{1,12}")
+_LONGEST_COUNT = 12  # digits
 _MOMENT = re.compile(rb"[0-9]{1,15}(?:\.[0-9]{1,9})?")
 _SECONDS = re.compile(rb"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 _UNIX = 1e8  # seconds; what is smaller counts from now: nobody tells a moment of before 1973, or a wait of 3 years
 _MILLISECONDS = 1e11
 _ALWAYS = {b"retry-after": "retry", b"date": "date"}  # RFC 9110
+_MOST_NAMES, _LONGEST_NAME = 256, 64
 
 
 @dataclass(slots=True)
@@ -32,18 +33,47 @@ class Heard:
     date: bytes | None = None
 
 
-def wanted(names: Mapping[Part, str]) -> Mapping[bytes, str]:
+class Names(dict[bytes, str]):
+    """Headers in lower case, and what each says. `spelled` has them, and others, as brokers spell them: of every answer
+    every header is looked up, and each broker writes the same few dozen.
+    """
+
+    __slots__ = ("spelled",)
+
+    def __init__(self, names: Mapping[bytes, str]) -> None:
+        super().__init__(names)
+        self.spelled = _Spelled(self)
+
+
+class _Spelled(dict[bytes, str | None]):
+    __slots__ = ("_names",)
+
+    def __init__(self, names: Names) -> None:
+        super().__init__()
+        self._names = names
+
+    def __missing__(self, name: bytes) -> str | None:
+        part = self._names.get(name.lower())
+        if len(name) <= _LONGEST_NAME:
+            if len(self) >= _MOST_NAMES:
+                self.clear()
+            self[name] = part
+        return part
+
+
+def wanted(names: Mapping[Part, str]) -> Names:
     """The headers to look for, in lower case, and what each is: a broker's own, `Retry-After` and `Date`."""
-    return {name.lower().encode(): part for part, name in names.items()} | _ALWAYS
+    return Names({name.lower().encode(): part for part, name in names.items()} | _ALWAYS)
 
 
-def hear(headers: Iterable[tuple[bytes, bytes]], names: Mapping[bytes, str]) -> Heard:
+def hear(headers: Iterable[tuple[bytes, bytes]], names: Names) -> Heard:
     """What the answer says; `names` are from `wanted`."""
     found: dict[str, bytes] = {}
+    spelled = names.spelled
     for name, value in headers:
-        part = names.get(name.lower())
-        if part is not None:
-            found.setdefault(part, value)
+        part = spelled[name]
+        if part is not None and part not in found:
+            found[part] = value
     if not found:
         return Heard()
     limit, remaining = _count(found.get("limit")), _count(found.get("remaining"))
@@ -84,7 +114,7 @@ def retry_in(heard: Heard) -> float | None:
 
 
 def _count(text: bytes | None) -> int | None:
-    return int(text) if text is not None and _COUNT.fullmatch(text) is not None else None
+    return int(text) if text is not None and len(text) <= _LONGEST_COUNT and text.isdigit() else None
 
 
 def _date(text: bytes | None) -> float | None:

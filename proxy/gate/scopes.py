@@ -8,6 +8,7 @@ wildcards.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import NamedTuple
 
 from proxy.gate import patterns
 from proxy.gate.query import exact_values, loose_names
@@ -17,8 +18,7 @@ from proxy.gate.rows import TableError as TableError  # noqa: PLC0414
 from proxy.gate.target import Target
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """The one row of a call, and the raw bytes of its captures."""
 
     row: Row
@@ -83,12 +83,14 @@ class ScopeTable:
 
     def match(self, method: str, target: Target) -> Match | Denied:
         """The row that takes this call, or why there is none."""
-        search = _Search(method, target.segments)
-        found = search.run(self._root, 0, ()) if method in METHODS else None
+        found = _first(self._root, method, target.segments)
         if found is None:
-            return search.denied(method)
+            search = _Search(method, target.segments)
+            found = search.run(self._root, 0, ()) if method in METHODS else None
+            if found is None:
+                return search.denied(method)
         choice, captures = found
-        picked = choice.pick(target.query)
+        picked = choice.plain or choice.pick(target.query)
         return picked if isinstance(picked, Denied) else Match(picked, captures)
 
 
@@ -127,14 +129,19 @@ def _folded(row: Row) -> Row:
 
 @dataclass(slots=True)
 class _Choice:
-    """The rows of one method and template: usually one, else told apart by their query."""
+    """The rows of one method and template: usually one, else told apart by their query.
+
+    `plain` is that one, if the query has no say in it.
+    """
 
     rows: list[Row] = field(default_factory=list)
     deciding: frozenset[str] = frozenset()
+    plain: Row | None = None
 
     def add(self, row: Row) -> None:
         self.rows.append(row)
         self.deciding |= {name for name, _ in row.when_query}
+        self.plain = row if len(self.rows) == 1 and not (self.deciding or row.query_without or row.enum) else None
 
     def pick(self, query: bytes | None) -> Row | Denied:
         values = _values(query, self.deciding)
@@ -152,7 +159,9 @@ class _Choice:
 def _values(query: bytes | None, names: Iterable[str]) -> dict[str, bytes] | Denied:
     """The values of those names that the query holds, if every server reads the same of them."""
     names = sorted(names)
-    loose = loose_names(query) if names else []
+    if not query or not names:
+        return {}
+    loose = loose_names(query)
     values: dict[str, bytes] = {}
     for name in names:
         exact = exact_values(query, name)
@@ -188,6 +197,27 @@ class _Node:
 
 
 _Found = tuple[_Choice, tuple[tuple[str, bytes], ...]]
+
+
+def _first(root: _Node, method: str, segments: tuple[bytes, ...]) -> _Found | None:
+    """Where the first way through the trie leads, which nearly every call takes. None: `_Search` has to look further.
+
+    It would try that way first, too.
+    """
+    node = root
+    captures: tuple[tuple[str, bytes], ...] = ()
+    for segment in segments:
+        following = node.literals.get(segment)
+        if following is None:
+            for name, (pattern, below) in node.captures.items():
+                if pattern.regex.fullmatch(segment) is not None:
+                    captures, following = (*captures, (name, segment)), below
+                    break
+            else:
+                return None
+        node = following
+    choice = node.ends.get(method)
+    return None if choice is None else (choice, captures)
 
 
 class _Search:

@@ -15,21 +15,21 @@ W = TypeVar("W")
 
 
 class Turns(Generic[W]):
-    """The queue of one budget. A waiter is whatever the caller gives; all of them differ."""
+    """The queue of one budget. A waiter is whatever the caller gives; all of them differ. `count`: how many wait."""
 
-    __slots__ = ("_count", "_rings")
+    __slots__ = ("_rings", "count")
 
     def __init__(self) -> None:
         self._rings: tuple[OrderedDict[str, deque[W]], ...] = tuple(OrderedDict() for _ in KINDS)
-        self._count = 0
+        self.count = 0
 
     def __len__(self) -> int:
-        return self._count
+        return self.count
 
     def add(self, kind: int, client: str, waiter: W) -> None:
         """Queue up behind the client's other calls of this kind."""
         self._rings[kind].setdefault(client, deque()).append(waiter)
-        self._count += 1
+        self.count += 1
 
     def remove(self, kind: int, client: str, waiter: W) -> None:
         """Somebody does not wait any longer. `ValueError` if nobody did."""
@@ -37,7 +37,7 @@ class Turns(Generic[W]):
         waiting.remove(waiter)
         if not waiting:
             del self._rings[kind][client]
-        self._count -= 1
+        self.count -= 1
 
     def ahead(self, kind: int, client: str) -> int:
         """How many would have their turn before a call that came now."""
@@ -56,7 +56,7 @@ class Turns(Generic[W]):
             for client, waiting in ring.items():
                 if admit(client, kind):
                     waiter = waiting.popleft()
-                    self._count -= 1
+                    self.count -= 1
                     if waiting:
                         ring.move_to_end(client)
                     else:

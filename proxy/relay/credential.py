@@ -7,6 +7,7 @@ import base64
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NewType
 from urllib.parse import quote
 
 from proxy.brokers.definition import Placement
@@ -15,6 +16,8 @@ from proxy.relay.echo import Needles
 from proxy.secret import Secret
 
 Text = list[tuple[str, str]]
+Lines = NewType("Lines", bytes)  # the header lines of a credential, as they are written
+NO_LINES = Lines(b"")  # of one that stands elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +34,43 @@ def write(placement: Placement, credential: Secret, target: bytes, headers: Iter
     Raises `AssertionError`, without a byte of it, if the call would leave with none, with two, or with half of one:
     this is the last look before it is sent.
     """
-    ours = [name.lower() for name in placement.names] if placement.kind == "headers" else []
-    kept = [(name, value) for name, value in headers if name.lower() not in ("authorization", *ours)]
+    kept = without(placement, headers)
     parts = _parts(placement, credential)
-    match placement.kind:
-        case "bearer":
-            kept.append(("Authorization", f"Bearer {parts[0]}"))
-        case "basic":
-            kept.append(("Authorization", f"Basic {_base64(':'.join(parts).encode())}"))
-        case "headers":
-            kept += zip(placement.names, parts, strict=True)
-        case "query":
-            target = _with_parameter(target, placement.names[0], parts[0])
+    if placement.kind == "query":
+        target = _with_parameter(target, placement.names[0], parts[0])
+    else:
+        kept += _headers(placement, parts)
     _check(placement, target, kept)
     return Written(target, kept)
+
+
+def without(placement: Placement, headers: Iterable[tuple[str, str]]) -> Text:
+    """A call's headers without any credential that stands in them."""
+    ours = [name.lower() for name in placement.names] if placement.kind == "headers" else []
+    return [(name, value) for name, value in headers if name.lower() not in ("authorization", *ours)]
+
+
+def _headers(placement: Placement, parts: Sequence[str]) -> Text:
+    """The credential as headers; none if its place is in the query."""
+    match placement.kind:
+        case "bearer":
+            return [("Authorization", f"Bearer {parts[0]}")]
+        case "basic":
+            return [("Authorization", f"Basic {_base64(':'.join(parts).encode())}")]
+        case "headers":
+            return list(zip(placement.names, parts, strict=True))
+        case "query":
+            return []
+
+
+@lru_cache(maxsize=256)
+def lines(placement: Placement, credential: Secret) -> Lines | None:
+    """The credential as header lines, kept; None if its place is in the query. Raises as `write` does."""
+    if placement.kind == "query":
+        return None
+    headers = _headers(placement, _parts(placement, credential))
+    _check(placement, b"", headers)
+    return Lines("".join(f"{name}: {value}\r\n" for name, value in headers).encode("ascii"))
 
 
 def _parts(placement: Placement, credential: Secret) -> list[str]:

@@ -14,6 +14,7 @@ from proxy import logs
 from proxy.brokers import Broker, Origin
 from proxy.brokers.origin import pinned
 from proxy.errors import Refusal
+from proxy.filestamp import Stamp
 from proxy.outbound import Lost, NotSent, NotSwitched, own_errors, session, tls_context
 from proxy.relay import credential
 from proxy.relay.echo import Echoed, Needles
@@ -22,7 +23,7 @@ from proxy.relay.upstream import LARGEST_HEAD, Place
 from proxy.relay.websocket import GOODBYE, BrokerSocket
 from proxy.secret import Secret
 from proxy.tokens.grant import TokenPair
-from proxy.tokens.keeper import Keeper
+from proxy.tokens.lender import Lender
 
 FIRST_PORT, LAST_PORT = 1024, 65535  # of a port that a broker's answer names
 BEAT_EVERY = 20.0  # seconds of silence, and then a ping
@@ -116,7 +117,7 @@ class Dialler:
         )
 
     async def _session(self, place: Place) -> aiohttp.ClientSession:
-        trust = (place.ca_file, place.private_hosts, place.egress)
+        trust = (place.ca_file, place.trust, place.private_hosts, place.egress)
         async with self._making:
             if trust not in self._sessions:
                 tls = await tls_context(place.ca_file)
@@ -134,7 +135,7 @@ class Dialler:
             await client.close()
 
 
-_Trust = tuple[str | None, frozenset[str], str | None]
+_Trust = tuple[str | None, Stamp | None, frozenset[str], str | None]
 
 
 def _origin(handshake: Handshake, pair: TokenPair, place: Place) -> Origin:
@@ -177,7 +178,7 @@ async def _refusal(answer: aiohttp.ClientResponse, needles: Needles, origin: Ori
 
 
 async def open_socket(
-    handshake: Handshake, *, keeper: Keeper, place: Place, broker: Broker, dialler: Dialler
+    handshake: Handshake, *, keeper: Lender, place: Place, broker: Broker, dialler: Dialler
 ) -> BrokerSocket:
     """Open a socket with the keeper's pair; if the broker refuses the token, renew it once and dial once more.
 
@@ -197,7 +198,7 @@ async def open_socket(
 
 
 async def _dialled(
-    handshake: Handshake, pair: TokenPair, keeper: Keeper, place: Place, dialler: Dialler
+    handshake: Handshake, pair: TokenPair, keeper: Lender, place: Place, dialler: Dialler
 ) -> BrokerSocket:
     """One handshake with a lent pair, which is given back here."""
     try:

@@ -5,12 +5,17 @@ of a secret waits for the next piece. Whole lines are never held back, since no 
 """
 
 import base64
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Self
 from urllib.parse import quote
 
 SHORTEST = 8  # bytes; a shorter text would be found in answers that give nothing away
+_PROBE = 8  # bytes that are looked at in one place, read as one number
+_LONGEST_STEP = 6  # probes from one such place to the next: what is remembered of each needle grows with it
+_SHORTEST_STEP = 2  # below which looking everywhere costs as little
 
 
 class Echoed(Exception):
@@ -22,11 +27,27 @@ class Needles:
     """What to look for: `exact` bytes, and `folded` ones whose letters may stand in either case (written in lower).
 
     `letters` are all bytes that stand in one.
+
+    Nearly no answer holds any, and to see that takes a look at a few places, `step` times eight bytes apart: wherever a
+    needle begins, one of them is no further than that behind, and `probes` are all that may be read there. Without them
+    each small answer would be searched a dozen times, at 7 µs instead of 1.
     """
 
     exact: tuple[bytes, ...] = field(repr=False)
     folded: tuple[bytes, ...] = field(repr=False)
     letters: frozenset[int] = field(repr=False)
+    step: int = field(init=False, repr=False)
+    probes: frozenset[int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        needles = [needle.lower() for needle in (*self.exact, *self.folded)]
+        room = min(map(len, needles), default=0) - _PROBE + 1
+        step = min(_LONGEST_STEP, room // _PROBE)
+        found = {
+            int.from_bytes(needle[at : at + _PROBE], sys.byteorder) for needle in needles for at in range(step * _PROBE)
+        }
+        object.__setattr__(self, "step", step)
+        object.__setattr__(self, "probes", frozenset(found))
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Self:
@@ -45,10 +66,22 @@ class Needles:
 
     def within(self, text: bytes) -> bool:
         """Whether any of them stands in `text`."""
-        if any(needle in text for needle in self.exact):
-            return True
         lowered = text.lower()
-        return any(needle in lowered for needle in self.folded)
+        step = self.step
+        if step >= _SHORTEST_STEP:
+            places = memoryview(lowered[: len(lowered) & -_PROBE]).cast("Q")
+            if self.probes.isdisjoint(places[::step].tolist()):
+                return False
+        return any(needle in text for needle in self.exact) or any(needle in lowered for needle in self.folded)
+
+    def within_answer(self, headers: Iterable[tuple[bytes, bytes]], body: bytes, raw: bytes = b"") -> bool:
+        """Whether any of them stands in a head or in what follows it: they hold no line end, so one look will do.
+
+        `raw`: all of that in one piece, if there is such a piece.
+        """
+        if raw:
+            return self.within(raw)
+        return self.within(b"\n".join([*chain.from_iterable(headers), body]))
 
     def begun(self, text: bytes) -> int:
         """How many bytes at the end of `text` may be the beginning of one: the longest such end."""

@@ -1,14 +1,13 @@
-"""Which headers cross, each way. Pure: pairs of bytes in, pairs of text out.
+"""Which of a client's headers are taken, and which go on to the broker. Pure: pairs of bytes in, pairs of text out.
 
-Towards the broker an allow-list: what is not on it stays here, the client's credentials first of all. Towards the
-client everything but what belongs to the connection, to the browser's memory, or to us.
+Towards the broker an allow-list: what is not on it stays here, the client's credentials first of all. What comes back
+is `answerhead.py`'s.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
-from proxy.brokers.origin import Origin
 from proxy.errors import Refusal
 from proxy.gate.clients import CREDENTIAL_HEADERS, KEY_PREFIX
 
@@ -62,7 +61,7 @@ NOT_TO_CLIENT = HOP_BY_HOP | frozenset(
 # Those that we can read ourselves: a broker's 401 must be understood. Nothing else is unpacked here.
 _ENCODINGS = re.compile(rb"\s*(gzip|deflate|identity)\s*(?:;\s*q=[01](?:\.[0-9]{0,3})?\s*)?", re.ASCII)
 _VALUE = re.compile(rb"[\t\x20-\x7e]*")
-_NAME = re.compile(rb"[A-Za-z0-9!#$%&'*+.^`|~-]+")  # RFC 9110 token, less `_`: gateways fold it into `-`
+NAME = re.compile(rb"[A-Za-z0-9!#$%&'*+.^`|~-]+")  # RFC 9110 token, less `_`: gateways fold it into `-`
 # No second slash at the start, no backslash, nothing that a browser drops.
 _REDIRECT = re.compile(r"/[!-.0-\[\]-~][!-\[\]-~]*|/")
 _UPWARDS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
@@ -73,8 +72,52 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 def check(headers: Raw) -> None:
     """Refuse request headers that others could read differently: 8-bit values, odd names, framing tricks."""
+    if not _usual(headers):
+        _check_each(headers)
+
+
+# What there is to look at in a header of this name.
+_NOTHING, _TYPE, _CONNECTION, _VALUES = range(4)
+_LOOKS = {
+    b"connection": _CONNECTION, b"content-type": _TYPE, b"expect": _VALUES, b"transfer-encoding": _VALUES,
+    b"upgrade": _VALUES,
+}  # fmt: skip
+NAMELESS = frozenset((b"keep-alive", b"close", b"Keep-Alive", b"Close"))  # values of Connection that name no header
+FIT = bytes((9, *range(32, 127)))  # bytes that may stand in a value
+_MOST_NAMES, _LONGEST_NAME = 1024, 64
+
+
+class _Looks(dict[bytes, int]):
+    """By names as clients spell them: each sends the same few."""
+
+    def __missing__(self, name: bytes) -> int:
+        look = _LOOKS.get(name.lower(), _NOTHING) if NAME.fullmatch(name) else _VALUES
+        if len(name) <= _LONGEST_NAME:
+            if len(self) >= _MOST_NAMES:
+                self.clear()
+            self[name] = look
+        return look
+
+
+_looks = _Looks()
+
+
+def _usual(headers: Raw) -> bool:
+    """Whether it is seen at once that nothing is wrong with them, as with nearly all."""
+    looks, typed = _looks, False
     for name, value in headers:
-        if not _NAME.fullmatch(name):
+        look = looks[name]
+        if not look or (look == _CONNECTION and value in NAMELESS):
+            continue
+        if look != _TYPE or typed:
+            return False
+        typed = True
+    return not b"".join([value for _, value in headers]).translate(None, FIT)
+
+
+def _check_each(headers: Raw) -> None:
+    for name, value in headers:
+        if not NAME.fullmatch(name):
             raise _malformed("a header name holds a character that is not allowed in one")
         if not _VALUE.fullmatch(value):
             raise _malformed("a header value is not printable ASCII")
@@ -93,7 +136,7 @@ def _check_content_type(headers: Raw) -> None:
     """What a guard has read as JSON must not reach the broker under another type, or without any."""
     if sum(name.lower() == b"content-type" for name, _ in headers) > 1:
         raise _malformed("it has two Content-Types")
-    if b"content-type" in _named_by_connection(headers):
+    if b"content-type" in named_by_connection(headers):
         raise _malformed("Connection names the Content-Type")
 
 
@@ -127,7 +170,7 @@ def check_handshake(headers: Raw) -> tuple[str, ...]:
         found.setdefault(name.lower(), []).append(value.strip(b" \t"))
     if not asks_for_websocket(headers):
         raise Refusal("upgrade-required", "This call opens a WebSocket, and asks for none.", close=True)
-    if len(found[b"upgrade"]) > 1 or b"upgrade" not in _named_by_connection(headers):
+    if len(found[b"upgrade"]) > 1 or b"upgrade" not in named_by_connection(headers):
         raise _malformed("of a WebSocket's handshake, `Upgrade: websocket` and `Connection: Upgrade` are missing")
     if found.get(b"sec-websocket-version") != [b"13"]:
         raise Refusal("upgrade-required", "Only version 13 of the WebSocket protocol is spoken here.", close=True)
@@ -141,7 +184,7 @@ def check_handshake(headers: Raw) -> tuple[str, ...]:
 
 def _subprotocols(values: Sequence[bytes]) -> tuple[str, ...]:
     names = [name.strip(b" \t") for value in values for name in value.split(b",")]
-    if len(names) > MOST_SUBPROTOCOLS or not all(_NAME.fullmatch(name) and len(name) <= _LONGEST for name in names):
+    if len(names) > MOST_SUBPROTOCOLS or not all(NAME.fullmatch(name) and len(name) <= _LONGEST for name in names):
         raise _malformed(f"Sec-WebSocket-Protocol holds up to {MOST_SUBPROTOCOLS} names, each of them a token")
     if any(KEY_PREFIX.encode() in name for name in names):
         raise _malformed("a client key stands in Sec-WebSocket-Protocol, which goes on to the broker")
@@ -165,7 +208,7 @@ def to_broker(headers: Raw, *, also: AbstractSet[bytes], user_agent: str, reques
 
     `Host`, framing and `Authorization` are written by the upstream, last.
     """
-    dropped = _named_by_connection(headers)
+    dropped = named_by_connection(headers)
     allowed = (TO_BROKER | also) - dropped - CREDENTIAL_HEADERS
     kept = [(name.decode(), _value(name, value)) for name, value in headers if name.lower() in allowed]
     # The client's own User-Agent stays here: Questrade blocks some.
@@ -190,69 +233,11 @@ def _value(name: bytes, value: bytes) -> str:
     return ", ".join(part.strip().decode("ascii") for part in value.split(b",") if _ENCODINGS.fullmatch(part))
 
 
-def to_client(
-    headers: Raw,
-    *,
-    origin: Origin,
-    mount_url: str,
-    request_id: str,
-    prefixes: Iterable[tuple[str, str]] = (),
-    last: bool = False,
-) -> Text:
-    """What goes back to the client. `mount_url` is where it reached the mount, without a slash at the end.
-
-    `prefixes` are the starts of paths that are sent otherwise than they are called: ours, and the broker's for it.
-    `last` says that the connection is closed after this answer.
-    """
-    dropped = _named_by_connection(headers) | NOT_TO_CLIENT
-    kept: Text = []
-    for name, value in headers:
-        lowered = name.lower()
-        unwanted = lowered in dropped or lowered.startswith((b"access-control-", b"proxy-status"))
-        if unwanted or not _NAME.fullmatch(name.replace(b"_", b"-")) or not _VALUE.fullmatch(value):
-            continue
-        if lowered == b"location":
-            moved = _location(value.decode("ascii"), origin, mount_url, prefixes)
-            kept += [("Location", moved)] if moved else []
-        elif lowered != b"x-request-id":
-            kept.append((name.decode(), value.decode("ascii")))
-        else:
-            kept.append(("X-Broker-Request-Id", value.decode("ascii")))
-    if _is_page(kept):
-        # A broker's error page must not run as our origin.
-        kept.append(("Content-Security-Policy", "sandbox"))
-    return [
-        *kept,
-        ("Server", "bearerd"),
-        ("Via", "1.1 bearerd"),
-        ("X-Content-Type-Options", "nosniff"),
-        ("X-Request-Id", request_id),
-        *([("Connection", "close")] if last else []),
-    ]
-
-
 def content_length(headers: Raw) -> int | None:
     """The one valid `Content-Length`, or None."""
     values = {value.strip() for name, value in headers if name.lower() == b"content-length"}
     text = values.pop() if len(values) == 1 else b""
     return int(text) if text.isdigit() and len(text) < 16 else None  # noqa: PLR2004
-
-
-def _is_page(headers: Iterable[tuple[str, str]]) -> bool:
-    """HTML, and XML too: scripts run in XHTML and SVG."""
-    kinds = [value.lower() for name, value in headers if name.lower() == "content-type"]
-    return any("html" in kind or "xml" in kind for kind in kinds)
-
-
-def _location(value: str, origin: Origin, mount_url: str, prefixes: Iterable[tuple[str, str]]) -> str | None:
-    """A redirect that stays on the broker's origin, as seen from the mount; any other is dropped."""
-    path = value.removeprefix(f"https://{origin}")
-    if not stays(path):
-        return None
-    for ours, theirs in prefixes:
-        if path.startswith(f"{theirs}/"):
-            return mount_url + ours + path[len(theirs) :]
-    return mount_url + path
 
 
 def stays(path: str) -> bool:
@@ -263,7 +248,8 @@ def stays(path: str) -> bool:
     return bool(_REDIRECT.fullmatch(path)) and not _UPWARDS.search(re.split("[?#]", path, maxsplit=1)[0])
 
 
-def _named_by_connection(headers: Raw) -> frozenset[bytes]:
+def named_by_connection(headers: Raw) -> frozenset[bytes]:
+    """The headers, in lower case, that `Connection` says belong to the connection."""
     named = (
         part.strip().lower() for name, value in headers if name.lower() == b"connection" for part in value.split(b",")
     )

@@ -1,16 +1,13 @@
-"""One exchange: send with a lent token pair, renew once if the broker refuses it, hand the answer back.
+"""One exchange: send with a lent token pair, renew once if the broker refuses it, get the answer.
 
 What may be repeated is decided here and only here; see "Replay" in `docs/custody.md`.
 """
 
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from time import perf_counter
-
-from aiohttp import web
-from aiohttp.http_writer import StreamWriter
 
 from proxy import logs
 from proxy.brokers import AnswerRule, Broker, Origin
@@ -21,18 +18,20 @@ from proxy.outbound import Lost, NotSent, Spoilt
 from proxy.relay import credential as credential_rules
 from proxy.relay import headers as header_rules
 from proxy.relay.dialling import Dialler, Handshake, open_socket
-from proxy.relay.echo import Echoed, Sieve
+from proxy.relay.echo import Sieve
 from proxy.relay.failures import lost, unreachable
+from proxy.relay.pool.answer import PooledAnswer
+from proxy.relay.pool.connection import Connection
 from proxy.relay.upstream import Answer, Body, Call, Place, Upload, Upstream
 from proxy.relay.websocket import BrokerSocket
 from proxy.secret import Secret
 from proxy.store import StoreError
 from proxy.tokens.grant import TokenPair
-from proxy.tokens.keeper import Keeper
+from proxy.tokens.lender import Lender
 
 SMALL = 64 * 1024  # bytes of an answer that are read before its head is passed on
 SEARCHED = 64 * 1024  # bytes of a body in which our credential is looked for; streams are searched to their end
-PART = 32 * 1024  # bytes that are written to a client at a time
+MEMBERS_KEPT = 1024  # of a grant, whose connections are told apart
 SAFE = frozenset(("GET", "HEAD"))
 # What a gateway says that has passed a call on and heard nothing (RFC 9110, sections 15.6.3 and 15.6.5): no answer of
 # the broker's. Passed on, it would make SDKs send an order again that may have been executed.
@@ -97,7 +96,7 @@ class Exchange:
     """
 
     answer: Answer
-    keeper: Keeper
+    keeper: Lender
     pair: TokenPair
     origin: Origin
     start: bytes = b""
@@ -108,6 +107,22 @@ class Exchange:
     streaming: bool = False
     passed: int = 0
     sieve: Sieve | None = None  # what the rest of the body has to go through
+
+
+@dataclass(slots=True)
+class UnderWay:
+    """A call that was sent already: with a lent pair, and what came of it, `seconds` later."""
+
+    keeper: Lender
+    pair: TokenPair
+    outcome: PooledAnswer | Lost | None = None
+    seconds: float = 0.0
+
+    def arrived(self) -> PooledAnswer:
+        """The answer. Raises `Lost`."""
+        if isinstance(self.outcome, PooledAnswer):
+            return self.outcome
+        raise self.outcome or AssertionError("nothing has come of a call yet")
 
 
 class Relay:
@@ -121,11 +136,14 @@ class Relay:
         *,
         broker: Broker,
         place: Place,
-        keeper: Keeper,
+        keeper: Lender,
         upstream: Upstream,
-        keeper_of: Callable[[str], Awaitable[Keeper]] | None = None,
+        keeper_of: Callable[[str], Awaitable[Lender]] | None = None,
+        keeper_at_hand: Callable[[str], Lender | None] = lambda _grant: None,
         dialler: Dialler | None = None,
     ) -> None:
+        self._keeper_at_hand = keeper_at_hand
+        self._places: dict[str, Place] = {}
         self._dialler = dialler
         self._broker = broker
         self._place = place
@@ -148,14 +166,15 @@ class Relay:
         """Where the calls go, as a value: two relays with equal ones reach the same."""
         return self._place
 
-    async def fetch(self, outgoing: Outgoing, grant: str | None = None) -> Exchange:
+    async def fetch(self, outgoing: Outgoing, grant: str | None = None, under_way: UnderWay | None = None) -> Exchange:
         """Get the broker's answer; give the pair back with `finish()`. Raises `Refusal`.
 
-        `grant` is the mount's own or a member of it, and one keeper serves the whole exchange.
+        `grant` is the mount's own or a member of it, and one keeper serves the whole exchange. `under_way`: it was sent
+        already, and this goes on from there.
         """
-        keeper = await self._keeper_for(grant)
-        pair = await keeper.take()
-        exchange = await self._once(outgoing, keeper, pair)
+        keeper = under_way.keeper if under_way is not None else await self._keeper_for(grant)
+        pair = under_way.pair if under_way is not None else await keeper.take()
+        exchange = await self._once(outgoing, keeper, pair, under_way=under_way)
         if exchange.answer.status == HTTPStatus.UNAUTHORIZED:
             try:
                 exchange = await self._refused(outgoing, exchange)
@@ -194,7 +213,7 @@ class Relay:
         """Which token pair of the grant is the newest here. `Refusal`."""
         return (await self._keeper_for(grant)).grant.generation
 
-    async def _keeper_for(self, grant: str | None) -> Keeper:
+    async def _keeper_for(self, grant: str | None) -> Lender:
         if grant is None or grant == self._place.grant:
             return self._keeper
         if self._keeper_of is None or grant_of(grant) != self._place.grant:
@@ -205,6 +224,28 @@ class Relay:
             raise Refusal("token-unavailable", f"grant {grant}: the store fails: {error}", retry_after=1) from None
         except LookupError as error:
             raise Refusal("login-needed", f"The key is bound to {grant}, which there cannot be: {error}.") from None
+
+    # -- for plain reads, at once ----------------------------------------------------------------------------------
+
+    def keeper_at_hand(self, grant: str) -> Lender | None:
+        """Who keeps the token of a call, if that is known without waiting."""
+        if grant == self._place.grant:
+            return self._keeper
+        return self._keeper_at_hand(grant) if grant_of(grant) == self._place.grant else None
+
+    def at_hand(self, pair: TokenPair, grant: str | None = None) -> Connection | None:
+        """A connection that is open and idle, taken for one call with this pair; None if there is none."""
+        return self._upstream.at_hand(self._place_for(grant), pair)
+
+    def _place_for(self, grant: str | None) -> Place:
+        """Where calls of the grant or of a member of it go: the same place, over connections of its own."""
+        if grant is None or grant == self._place.grant:
+            return self._place
+        if grant not in self._places:
+            if len(self._places) >= MEMBERS_KEPT:
+                self._places.clear()
+            self._places[grant] = replace(self._place, grant=grant)
+        return self._places[grant]
 
     def finish(self, exchange: Exchange) -> None:
         """The answer has been passed on, or given up."""
@@ -250,10 +291,18 @@ class Relay:
             return True
         return outgoing.whole and self._broker.refusal_proves_nonexecution
 
-    async def _once(self, outgoing: Outgoing, keeper: Keeper, pair: TokenPair, *, again: bool = False) -> Exchange:
+    async def _once(
+        self,
+        outgoing: Outgoing,
+        keeper: Lender,
+        pair: TokenPair,
+        *,
+        again: bool = False,
+        under_way: UnderWay | None = None,
+    ) -> Exchange:
         """One sending, with a lent pair: it is the exchange's from here on, or has been given back when this raises."""
         try:
-            exchange = await self._send(outgoing.with_pair(pair), keeper)
+            exchange = await self._send(outgoing.with_pair(pair), keeper, under_way)
             try:
                 await self._read_ahead(exchange, outgoing)
             except BaseException:
@@ -270,19 +319,20 @@ class Relay:
             raise
         return exchange
 
-    async def _send(self, call: Call, keeper: Keeper) -> Exchange:
-        started = perf_counter()
+    async def _send(self, call: Call, keeper: Lender, under_way: UnderWay | None = None) -> Exchange:
+        started = perf_counter() - (under_way.seconds if under_way is not None else 0.0)
+        place = self._place_for(keeper.name)
         try:
-            answer = await self._upstream.send(call, self._place)
+            answer = await self._upstream.send(call, place) if under_way is None else under_way.arrived()
         except Spoilt:
-            answer = await self._upstream.send(call, self._place)
+            answer = await self._upstream.send(call, place)
         except Lost as error:
             # A kept-alive connection that the broker was just closing: a read can do no harm twice.
             if not (error.reused and error.kind == "reset" and call.method in SAFE and not call.mutating):
                 raise
-            answer = await self._upstream.send(call, self._place)
-        origin = self._place.origin_for(call.pair)
-        return Exchange(answer, keeper, call.pair, origin, seconds=perf_counter() - started)
+            # Others that were kept may be closed at the same moment: by a broker that starts anew, all of them are.
+            answer = await self._upstream.send(replace(call, fresh=True), place)
+        return Exchange(answer, keeper, call.pair, place.origin_for(call.pair), seconds=perf_counter() - started)
 
     async def _read_ahead(self, exchange: Exchange, outgoing: Outgoing) -> None:
         """Read what is better known before the head goes on.
@@ -336,65 +386,3 @@ def _unpacked(exchange: Exchange) -> bytes:
 
 def _header(headers: header_rules.Raw, name: bytes) -> str:
     return next((value.decode("latin-1") for key, value in headers if key.lower() == name), "")
-
-
-async def deliver(request: web.BaseRequest, exchange: Exchange, headers: header_rules.Text) -> web.StreamResponse:
-    """Pass status, headers and body on to the client as they come. The framing is ours.
-
-    Raises `ConnectionError` if client or broker leaves in the middle: the connection is cut then.
-    """
-    answer = exchange.answer
-    if exchange.whole:
-        response: web.StreamResponse = web.Response(status=answer.status, body=exchange.start)
-    else:
-        response = web.StreamResponse(status=answer.status)
-    _set_headers(response, headers)
-    length = header_rules.content_length(answer.headers)
-    if request.method == "HEAD" and length is not None:
-        response.headers["Content-Length"] = str(length)
-    elif not exchange.whole:
-        if length is not None:
-            response.content_length = length
-        else:
-            response.enable_chunked_encoding()
-    writer = await response.prepare(request)
-    if exchange.streaming and isinstance(writer, StreamWriter):
-        writer.send_headers()  # the library would keep the head until there is some of the body
-    if not exchange.whole:
-        await _pump(request, exchange, response)
-    await response.write_eof()
-    return response
-
-
-def _set_headers(response: web.StreamResponse, headers: header_rules.Text) -> None:
-    response.headers.clear()
-    for name, value in headers:
-        response.headers.add(name, value)
-
-
-async def _pump(request: web.BaseRequest, exchange: Exchange, response: web.StreamResponse) -> None:
-    try:
-        async for piece in _sifted(exchange):
-            # In parts: what a slow client has not taken yet stays in memory, and there may be hundreds of them.
-            exchange.passed += len(piece)
-            for at in range(0, len(piece), PART):
-                await response.write(piece[at : at + PART])
-                await request.writer.drain()  # writing alone waits only after each 64 KiB
-    except (Lost, Echoed) as error:
-        if isinstance(error, Echoed):
-            log.error("an answer held a credential and was cut off", grant=exchange.keeper.name)
-        # The head has gone: a cut connection is the only honest way to say that the body is not complete.
-        if request.transport is not None:
-            request.transport.abort()
-        raise ConnectionAbortedError("the broker's answer broke off") from None
-
-
-async def _sifted(exchange: Exchange) -> AsyncIterator[bytes]:
-    """The whole body, piece by piece. Raises `Echoed` before the end of a secret goes on."""
-    sieve = exchange.sieve
-    if sieve is None:
-        raise AssertionError("an answer was about to go on unsearched")
-    yield sieve.pass_on(exchange.start)
-    async for chunk in exchange.answer.chunks():
-        yield sieve.pass_on(chunk)
-    yield sieve.rest()

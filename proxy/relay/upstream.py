@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,9 +12,11 @@ from yarl import URL
 from proxy.brokers.definition import BEARER, Placement
 from proxy.brokers.origin import HostPattern, Origin, pinned
 from proxy.errors import Refusal
+from proxy.filestamp import Stamp
 from proxy.outbound import CONNECT_TIMEOUT, Lost, Trace, last_look, own_errors, session, tls_context
 from proxy.relay import credential
 from proxy.relay.headers import Raw
+from proxy.relay.pool.connection import Connection
 from proxy.tokens.grant import TokenPair
 
 IDLE = 15.0  # seconds that a connection is kept for the next call; brokers close theirs after a minute or more
@@ -51,7 +53,8 @@ class Call:
     """One request to a broker. `target` is path and query, byte for byte; `headers` have passed `headers.to_broker`.
 
     `idle`: seconds for which the broker may be silent, None for what is usual in its place.
-    `last_look` may raise a `Refusal` right before the first byte is written, when all waiting is over.
+    `last_look` may raise a `Refusal` right before the first byte is written, when all waiting is over. `fresh`: over a
+    connection that was not open before.
     """
 
     method: str
@@ -63,6 +66,7 @@ class Call:
     body: Body = field(default=None, repr=False)
     idle: float | None = None
     last_look: Callable[[], None] | None = field(default=None, repr=False)
+    fresh: bool = False
 
 
 class Answer(Protocol):
@@ -95,6 +99,14 @@ class Upstream(Protocol):
         """
         ...
 
+    def at_hand(self, place: "Place", pair: TokenPair) -> Connection | None:
+        """A connection that is open and idle, taken for a read of this place; None if there is none."""
+        ...
+
+    async def run(self, destinations: Callable[[], Iterable[tuple["Place", TokenPair]]]) -> None:
+        """Look after the connections, until this is cancelled. `destinations`: where calls will go, at the moment."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -103,7 +115,7 @@ class Place:
     """Where a mount's calls may go: one grant in one environment, and how to trust it.
 
     `origin` is the address of the mount's API, None where token answers name it; `placement` says where the credential
-    goes. `egress` is a proxy's URL.
+    goes. `egress` is a proxy's URL. `trust` tells which file `ca_file` was when the configuration was read.
     """
 
     grant: str
@@ -115,6 +127,7 @@ class Place:
     idle: float = 60.0
     origin: Origin | None = None
     placement: Placement = BEARER
+    trust: Stamp | None = None
 
     def origin_for(self, pair: TokenPair) -> Origin:
         """Where calls with this pair go."""
@@ -167,9 +180,17 @@ class SessionUpstream:
             raise Lost(fault, "malformed")
         return found
 
+    def at_hand(self, place: Place, pair: TokenPair) -> None:
+        """Only the library knows."""
+        del place, pair
+
+    async def run(self, destinations: Callable[[], Iterable[tuple[Place, TokenPair]]]) -> None:
+        """The library does."""
+        del destinations
+
     async def _pool(self, place: Place, origin: Origin, *, mutating: bool) -> "_Pool":
         # What a connection trusts is part of the key: after a reload nothing goes on over one that trusted more.
-        key = (place.grant, place.ca_file, place.private_hosts, place.egress, origin, mutating)
+        key = (place.grant, place.ca_file, place.trust, place.private_hosts, place.egress, origin, mutating)
         if key not in self._pools:
             async with self._making:  # one at a time: 64 first calls at once must not load the certificates 64 times
                 if key not in self._pools:
@@ -201,7 +222,7 @@ class SessionUpstream:
             await pool.client.close()
 
 
-_Key = tuple[str, str | None, frozenset[str], str | None, Origin, bool]
+_Key = tuple[str, str | None, Stamp | None, frozenset[str], str | None, Origin, bool]
 
 
 @dataclass(slots=True)

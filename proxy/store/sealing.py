@@ -22,14 +22,15 @@ KEY_SIZE = 32
 PAD = 4096  # bytes: the length of a sealed record says nothing about the length of a token
 _KEY_ID, _SALT, _NONCE, _TAG = 8, 32, 12, 16
 _HEAD = 1 + _KEY_ID + _SALT + _NONCE
-_LENGTH = struct.Struct(">I")
+_FORMAT = bytes((FORMAT,))
+_LENGTH, _SIZE, _GENERATION = struct.Struct(">I"), struct.Struct(">H"), struct.Struct(">Q")
 OVERHEAD = _HEAD + _TAG + _LENGTH.size  # what sealing adds to a value, in bytes, before padding
 
 
 class Sealer:
     """Seals and unseals for one store with one master key (`kek`, 32 bytes). Pure but for its source of randomness."""
 
-    __slots__ = ("_kek", "_key_id", "_random", "key_id", "store_id")
+    __slots__ = ("_beginning", "_kek", "_key_id", "_random", "key_id", "store_id")
 
     def __init__(self, kek: bytes, store_id: str, *, random: Callable[[int], bytes] = os.urandom) -> None:
         if len(kek) != KEY_SIZE:
@@ -39,6 +40,8 @@ class Sealer:
         self._key_id = HKDFExpand(SHA256(), _KEY_ID, b"bearerd key id").derive(kek)
         self.key_id = self._key_id.hex()
         self.store_id = store_id
+        store = store_id.encode()
+        self._beginning = _FORMAT + _SIZE.pack(len(store)) + store  # of all that seals are bound to
 
     def __repr__(self) -> str:
         return f"Sealer(key_id={self.key_id!r}, store_id={self.store_id!r})"
@@ -57,7 +60,7 @@ class Sealer:
         fresh = self._random(_SALT + _NONCE)
         salt, nonce = fresh[:_SALT], fresh[_SALT:]
         aad = self._aad(purpose, name, generation)
-        return bytes((FORMAT,)) + self._key_id + fresh + self._cipher(salt, purpose).encrypt(nonce, padded, aad)
+        return b"".join((_FORMAT, self._key_id, fresh, self._cipher(salt, purpose).encrypt(nonce, padded, aad)))
 
     def unseal(self, name: str, generation: int, sealed: bytes, *, purpose: str = "store") -> bytes:
         """The plaintext, whole and as it was sealed under this very name and generation.
@@ -85,7 +88,6 @@ class Sealer:
 
     def _aad(self, purpose: str, name: str, generation: int) -> bytes:
         # Each text carries its length, so that no two places have the same bytes.
-        texts = (text.encode() for text in (self.store_id, purpose, name))
-        return b"".join(
-            (bytes((FORMAT,)), *(struct.pack(">H", len(t)) + t for t in texts), struct.pack(">Q", generation))
-        )
+        of, where = purpose.encode(), name.encode()
+        parts = (self._beginning, _SIZE.pack(len(of)), of, _SIZE.pack(len(where)), where, _GENERATION.pack(generation))
+        return b"".join(parts)

@@ -109,8 +109,9 @@ class SQLiteStore:
         try:
             await self._run(self._swap_together)
         finally:
-            with contextlib.suppress(ValueError):  # cancelled: it must not get in with a later one
-                self._swaps.remove(swap)
+            if swap in self._swaps:  # cancelled: it must not get in with a later one
+                with contextlib.suppress(ValueError):  # whose text costs more than the swap: it quotes all of it
+                    self._swaps.remove(swap)
         if swap.fault is not None:
             raise self._named(swap.fault) from None
         return swap.moved

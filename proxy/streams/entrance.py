@@ -18,6 +18,7 @@ from proxy.gate import bodies, guards
 from proxy.gate.clients import Client, digest, grant_for, presented
 from proxy.gate.orders import Written
 from proxy.gate.target import Target
+from proxy.relay import answerhead
 from proxy.relay import headers as header_rules
 from proxy.relay.dialling import HandshakeRefused
 from proxy.relay.http import Exchange
@@ -141,7 +142,7 @@ class Entrance:
         keyring, now = visit.policy.keyring, self._clock.now().wall
         client = keyring.identify_key(key, now) if known is None else keyring.holder(known, now)
         visit.record.client = client.name
-        hold_to_certificate(visit.policy, visit.door, visit.request, client)
+        hold_to_certificate(visit.policy, visit.door, visit.request.transport, client)
         permit(called.mount, client, called.match.row)
         _guard(visit, called, client)
         visit.record.grant = grant_for(client, called.mount.relay.grant)
@@ -169,13 +170,14 @@ def _passed_on(visit: Visit, called: Called, refused: HandshakeRefused) -> web.R
     visit.record.outcome = "broker"
     response = web.Response(status=refused.status, body=refused.body)
     response.headers.clear()
-    for name, value in header_rules.to_client(
+    kept = answerhead.to_client(
         refused.headers,
         origin=refused.origin,
-        mount_url=base_url(visit.door, visit.request, called.mount.name),
+        mount_url=base_url(visit.door, visit.request.transport, visit.request.raw_headers, called.mount.name),
         request_id=visit.record.request_id,
         last=True,
-    ):
+    )
+    for name, value in answerhead.as_text(kept):
         response.headers.add(name, value)
     response.force_close()
     return response

@@ -44,7 +44,7 @@ class Handed:
     @property
     def base(self) -> str:
         """Where this client reached us: `http://127.0.0.1:8080`."""
-        return reached(self.visit.request)
+        return reached(self.visit.request.transport, self.visit.request.raw_headers)
 
 
 class Handover(Protocol):

@@ -32,6 +32,8 @@ class State(Enum):
     QUARANTINED = "quarantined"
     NEEDS_LOGIN = "needs-login"
 
+    __hash__ = object.__hash__  # each is one object; what Enum has instead is a call of Python's for every look-up
+
 
 class Event(Enum):
     """What can happen to a grant."""
@@ -55,6 +57,8 @@ class Event(Enum):
     ADOPTED = "an operator says that the newest token held here may be tried"
     LOGGED_IN = "a person logged in"
     REVOKED = "the authorization was given up"
+
+    __hash__ = object.__hash__  # as `State`
 
 
 _SETTLED = (State.FRESH, State.DUE, State.UNCERTAIN, State.STOPPED)
@@ -96,6 +100,17 @@ NEXT: Mapping[tuple[State, Event], State] = {
     **{(state, Event.LOGGED_IN): State.ANSWERED for state in State},
     **{(state, Event.REVOKED): State.NONE for state in State},
 }
+
+
+# Every renewal passes these.
+ROUTINE = frozenset(
+    {
+        (State.FRESH, State.DUE),
+        (State.DUE, State.REDEEMING),
+        (State.REDEEMING, State.ANSWERED),
+        (State.ANSWERED, State.FRESH),
+    }
+)
 
 
 def after(state: State, event: Event) -> State:

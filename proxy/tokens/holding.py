@@ -15,25 +15,18 @@ from proxy.brokers.origin import pinned
 from proxy.clock import Clock, Now
 from proxy.errors import Refusal
 from proxy.tokens.answer import Terms
-from proxy.tokens.grant import HOUR, NEXT, SERVING, Event, Grant, Serving, State, TokenPair, after
+from proxy.tokens.grant import HOUR, NEXT, ROUTINE, SERVING, Event, Grant, Serving, State, TokenPair, after
 from proxy.tokens.oauth import Mint, Refresh
 from proxy.tokens.patience import Patience
 from proxy.tokens.quarantine import Quarantine
 from proxy.tokens.schedule import End, Plan, end_of, plan
 from proxy.tokens.skew import jumped
-from proxy.tokens.standing import Standing, aging, doubt, ended, ending, fix
+from proxy.tokens.standing import Standing, aging, dies, doubt, ended, ending, fix
 from proxy.tokens.turnstile import Turnstile
 
 IDLE = HOUR / 2
 QUARANTINABLE = (State.FRESH, State.DUE, State.UNCERTAIN, State.STOPPED)
-ROUTINE = frozenset(
-    {
-        (State.FRESH, State.DUE),
-        (State.DUE, State.REDEEMING),
-        (State.REDEEMING, State.ANSWERED),
-        (State.ANSWERED, State.FRESH),
-    }
-)
+LOOK = 1.0  # seconds between looks at the clock for calls that are served at once
 SETTLED = 60.0  # seconds after which an old access token that still works proves that a spend did not happen
 
 log = logs.get("tokens")
@@ -43,13 +36,15 @@ class Holding:
     """One grant: its tokens, where it stands and why, and when the next redeem is due.
 
     Others read the attributes; `hold`, `see`, `enter`, `watch` and `back_off` change them. `closing` and `flying` are
-    the keeper's to set; `dead` is the hash of a refresh token that the broker has refused.
+    the keeper's to set; `dead` is the hash of a refresh token that the broker has refused, `in_doubt` the generation
+    whose access token it has refused where nothing but a login could replace it.
     """
 
     __slots__ = (
-        "_aged", "_alarmed", "_doubted", "_end", "_jitter", "_lost_at", "_plan", "_planned", "_ran_out", "_rejected",
-        "_since", "_used", "_warned", "broker", "clock", "closing", "dead", "environment", "flying", "grant", "issuer",
-        "login", "lost_by", "name", "pair", "patience", "quarantine", "reason", "state", "terms", "turnstile",
+        "_aged", "_alarmed", "_end", "_jitter", "_looked", "_lost_at", "_plan", "_planned", "_ran_out", "_rejected",
+        "_since", "_used", "_warned", "broker", "clock", "closing", "dead", "environment", "flying", "grant",
+        "in_doubt", "issuer", "login", "lost_by", "name", "pair", "patience", "quarantine", "reason", "state", "terms",
+        "turnstile",
     )  # fmt: skip
 
     def __init__(
@@ -85,8 +80,9 @@ class Holding:
         self._warned = 0  # how many of the warnings of that end were given
         self._ran_out = False  # a login is needed because of the time alone
         self._used = now.boot
+        self._looked = -math.inf
         self._rejected = -1  # the generation whose access token the broker has refused
-        self._doubted = -1  # likewise, where nothing but a login could replace it
+        self.in_doubt = -1
         self._alarmed = self._aged = -1
         self._lost_at = 0.0  # when an answer was lost
 
@@ -160,6 +156,7 @@ class Holding:
 
         What ended by a wall clock that was wrong, and has been set right, goes on. One that was set plans anew.
         """
+        self._looked = now.boot
         if jumped(self._planned, now):
             anew = plan(self.grant, now, self._jitter, self.terms.renew_at)
             self._plan, self._planned = self._plan.hurried(anew), now
@@ -203,6 +200,19 @@ class Holding:
         pair = self.pair
         return pair if pair is not None and pair.generation != self._rejected and pair.alive(now) else None
 
+    def at_hand(self, now: Now) -> TokenPair | None:
+        """The pair that `serve` would give, if there is one at once. What time brings is looked after once a second."""
+        if not 0 <= now.boot - self._looked < LOOK:
+            self.watch(now)
+        pair = self.pair
+        if pair is None or not self.turnstile.open or pair.generation == self._rejected:
+            return None
+        ends = pair.expires
+        if now.wall >= ends.wall or now.boot >= ends.boot:
+            return None
+        self._used = now.boot
+        return pair
+
     def serve(self, now: Now) -> TokenPair | None:
         """What a call gets now: a pair, None to wait for a change, or a `Refusal`."""
         self._used = now.boot
@@ -238,6 +248,11 @@ class Holding:
             raise Refusal("token-unavailable", f"grant {self.name}: {self.reason}", retry_after=wait)
 
     @property
+    def doubted(self) -> bool:
+        """Whether the broker has refused the access token in hand, where nothing but a login could replace it."""
+        return self.in_doubt == self.grant.generation
+
+    @property
     def rejected(self) -> bool:
         """Whether the broker has refused the access token in hand."""
         return self._rejected == self.grant.generation
@@ -270,14 +285,14 @@ class Holding:
 
     def _doubt(self, stale: int, now: Now) -> None:
         """A 401 where nothing can be renewed. It may mean anything: the token is not given up for it."""
-        if self._doubted != stale and self.state is State.FRESH:
-            self._doubted, self.reason = stale, doubt(now.wall, self.name)
+        if self.in_doubt != stale and self.state is State.FRESH:
+            self.in_doubt, self.reason = stale, doubt(now.wall, self.name)
             log.warning("the broker refused a token that nothing can renew", grant=self.name, generation=stale)
 
     def accepted(self, generation: int, now: Now) -> bool:
         """The broker took the access token of `generation`: whether that settles the doubt about a lost answer."""
-        if generation == self._doubted:
-            self._doubted = -1
+        if generation == self.in_doubt:
+            self.in_doubt = -1
             self.reason = "" if self.state is State.FRESH else self.reason
         if self.state is not State.UNCERTAIN or generation != self.grant.generation:
             return False
@@ -358,30 +373,22 @@ class Holding:
             fix=fix(self.state, self.name),
             since=self._since,
             usable=self.usable(now) is not None,
-            doubted=self._doubted == grant.generation,
+            doubted=self.doubted,
             generation=grant.generation,
             origin=str(grant.origin) if grant.origin else None,
             granted=grant.scopes,
             access_expires=grant.expires if self.pair and math.isfinite(grant.expires) else None,
             next_renewal=next_renewal if self.renewable and math.isfinite(next_renewal) else None,
             refreshed=grant.refreshed if held else None,
-            dies=self._dies(),
+            dies=dies(self.grant, self.terms),
             ends=end.at.wall if end else None,
             warning=self._warning(now),
         )
 
-    def _dies(self) -> float | None:
-        """When the refresh token does."""
-        grant, life = self.grant, self.terms.refresh_token_life
-        if grant.refresh_token is None or life is None:
-            return None
-        since = grant.logged_in if self.terms.life_counts_from == "login" else grant.refreshed
-        return since + life if since else None
-
     def _aging(self, now: Now) -> str | None:
         """What to say of a refresh token that should have been renewed long ago; those of a login's end are told of."""
-        dies, renewing = self._dies(), self.state not in (State.NONE, State.NEEDS_LOGIN)
-        return aging(self.grant.refreshed, dies, now.wall, self.name) if dies and renewing and not self._end else None
+        end, renewing = dies(self.grant, self.terms), self.state not in (State.NONE, State.NEEDS_LOGIN)
+        return aging(self.grant.refreshed, end, now.wall, self.name) if end and renewing and not self._end else None
 
     def _warning(self, now: Now) -> str | None:
         end = self._end

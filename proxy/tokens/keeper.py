@@ -117,6 +117,17 @@ class Keeper:
                 detail = f"grant {self.name}: no token within {HOLD:.0f} s: {reason}"
                 raise Refusal("token-unavailable", detail, retry_after=5)
 
+    def take_now(self, now: Now | None = None) -> TokenPair | None:
+        """A live pair at once, lent until `give_back()`. None where `take()` would have more to do: nothing is lent.
+
+        `now`: for whoever has just looked at the clock.
+        """
+        held = self._held
+        pair = held.at_hand(now or self._clock.now())
+        if pair is not None:
+            held.turnstile.lend()
+        return pair
+
     async def _learned(self, now: Now) -> bool:
         """Whether the row, which peers may have moved, helps a call that nothing held here does."""
         if not self._renewal.shared or not (self._looking or now.boot >= self._look_after):
@@ -146,8 +157,30 @@ class Keeper:
 
     def accepted(self, generation: int) -> None:
         """The broker took the access token of `generation`: after a lost answer, proof that it wasn't spent."""
-        if self._held.accepted(generation, self._clock.now()) and self._flight is None:
+        held = self._held
+        if held.state is not State.UNCERTAIN and generation != held.in_doubt:
+            return
+        if held.accepted(generation, self._clock.now()) and self._flight is None:
             _ = self._launch(self._renewal.old_token_lives())
+
+    # -- what those ask who lend it elsewhere --------------------------------------------------------------------------
+
+    def watched(self, closing: Callable[[], None], opened: Callable[[], None]) -> None:
+        """See `Turnstile`: calls in other processes use this grant, too."""
+        self._held.turnstile.closing, self._held.turnstile.opened = closing, opened
+
+    def lend(self) -> None:
+        """A call elsewhere may be using the pair; `give_back()` when it is certain that none does."""
+        self._held.turnstile.lend()
+
+    def lendable(self) -> TokenPair | None:
+        """What a call would be lent at this moment, without a wait; nothing changes."""
+        return self._held.usable(self._clock.now()) if self._held.turnstile.open else None
+
+    @property
+    def doubted(self) -> bool:
+        """Whether it counts that the broker takes the token: see `accepted`."""
+        return self._held.state is State.UNCERTAIN or self._held.doubted
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -158,6 +191,10 @@ class Keeper:
         """
         await self._renewal.load()
         mine = [item for item in found if item.intent.grant == self.name]
+        if not mine:
+            self._held.recheck()
+            self._set_timer()
+            return
         # As a flight: a store that can be read but not written must not keep the server from serving.
         await asyncio.wait((self._launch(self._renewal.resume(mine)),), timeout=RESUME)
 

@@ -7,7 +7,7 @@ keeper only while it is used, while it is renewed, and as long as anything about
 import asyncio
 import contextlib
 import math
-from collections import OrderedDict, defaultdict, deque
+from collections import OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -16,6 +16,7 @@ from proxy.clock import Clock, Now
 from proxy.errors import Refusal
 from proxy.gate.clients import grant_of
 from proxy.store import StoreError
+from proxy.tokens.backlog import Backlog
 from proxy.tokens.grant import State
 from proxy.tokens.journal import Found, JournalError
 from proxy.tokens.keeper import Keeper
@@ -29,9 +30,7 @@ START = 60.0  # seconds over which renewals are spread that were due before a st
 _LEAST_NAP = 0.01  # seconds; a timer may come a hair too early
 LONGEST_NAP = 300.0  # seconds; a suspended machine notices after it
 SLICE = 250  # members in a row, before others get a turn
-_PAUSE = 300.0  # seconds at most until one more member is tried while a token endpoint fails
 _STORE_PAUSE = 60.0  # seconds until a member is tried again whose record could not be read or written
-_PATIENCE = 4  # failures in a row, of any members, before that
 # Nothing that only memory knows is lost with the keeper of a grant that stands so.
 SETTLED = frozenset({State.NONE, State.FRESH, State.NEEDS_LOGIN, State.QUARANTINED})
 
@@ -58,26 +57,6 @@ class _Entrance:
     fault: StoreError | None = None
 
 
-@dataclass(slots=True)
-class _Queue:
-    """The renewals in the background of one grant's members. `failures` in a row slow it down, whoever's they are."""
-
-    waiting: deque[Member] = field(default_factory=deque)
-    running: int = 0
-    failures: int = 0
-    not_before: float = 0.0
-
-    def ended(self, now: float, *, well: bool) -> None:
-        self.running -= 1
-        self.failures = 0 if well else self.failures + 1
-        beyond = self.failures - _PATIENCE
-        self.not_before = now + min(_PAUSE, 2.0 ** min(beyond, 10)) if beyond >= 0 else 0.0
-
-    def room(self, limit: int) -> int:
-        """How many more may start. While the endpoint fails it is one at a time, to see whether it is back."""
-        return (limit if self.not_before == 0.0 else 1) - self.running
-
-
 class Members:
     """The members of all grants. `run()` until cancelled, then `close()`.
 
@@ -99,7 +78,7 @@ class Members:
         self._make, self._found, self._limit = make, found, limit
         self._residents: OrderedDict[str, _Resident] = OrderedDict()
         self._entrances: dict[str, _Entrance] = {}
-        self._queues: dict[str, _Queue] = {}
+        self._queues: dict[str, Backlog] = {}
         self._woken = asyncio.Event()
         self._closing = False
         self._swept = 0.0
@@ -111,6 +90,15 @@ class Members:
         resident = self._residents.get(name)
         if resident is None:
             resident = await self._take_in(name)
+        resident.used = self._clock.now().boot
+        self._residents.move_to_end(name)
+        return resident.keeper
+
+    def at_hand(self, name: str) -> Keeper | None:
+        """The same if it is here already."""
+        resident = self._residents.get(name)
+        if resident is None:
+            return None
         resident.used = self._clock.now().boot
         self._residents.move_to_end(name)
         return resident.keeper
@@ -314,10 +302,10 @@ class Members:
             if number % SLICE == 0:
                 await asyncio.sleep(0)
 
-    def _queue(self, grant: str) -> _Queue:
+    def _queue(self, grant: str) -> Backlog:
         queue = self._queues.get(grant)
         if queue is None:
-            queue = self._queues[grant] = _Queue()
+            queue = self._queues[grant] = Backlog()
         return queue
 
     def _pump(self, group: asyncio.TaskGroup, now: Now) -> None:
@@ -327,14 +315,31 @@ class Members:
             except LookupError:  # of what was read of it while it was dropped
                 queue.waiting.clear()
                 continue
-            while queue.waiting and queue.room(limit) > 0 and queue.not_before <= now.boot:
+            for _ in range(min(len(queue.waiting), queue.room(limit)) if queue.not_before <= now.boot else 0):
+                queue.running += 1
+                _ = group.create_task(self._work_off(grant, queue))
+
+    async def _work_off(self, grant: str, queue: Backlog) -> None:
+        """Renew one after the other of those that wait, as long as there is room."""
+        try:
+            while (member := self._next(grant, queue)) is not None:
+                await self._renew(member, queue)
+        finally:
+            queue.running -= 1
+            self._woken.set()
+
+    def _next(self, grant: str, queue: Backlog) -> Member | None:
+        with contextlib.suppress(LookupError):  # it was dropped
+            if queue.room(self._limit(grant)) < 0 or queue.not_before > self._clock.now().boot:
+                return None
+            while queue.waiting:
                 member = queue.waiting.popleft()
                 # Meanwhile a peer may have renewed it, or a client has made it come here.
                 if math.isinf(member.at) and self.roster.get(member.name) is member:
-                    queue.running += 1
-                    _ = group.create_task(self._renew(member, queue))
+                    return member
+        return None
 
-    async def _renew(self, member: Member, queue: _Queue) -> None:
+    async def _renew(self, member: Member, queue: Backlog) -> None:
         well = False
         try:
             resident = self._residents.get(member.name) or await self._take_in(member.name)
@@ -350,8 +355,9 @@ class Members:
         except Exception as error:  # noqa: BLE001  one member must not stop the renewals of all others
             log.error("a member's renewal failed by a fault of ours", grant=member.name, error=type(error).__name__)
         finally:
+            if well and not queue.answers:
+                self._woken.set()  # there is room for more of them
             queue.ended(self._clock.now().boot, well=well)
-            self._woken.set()
 
     async def _sweep(self, now: Now) -> None:
         """Let go of keepers that nobody uses."""

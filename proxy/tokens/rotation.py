@@ -159,11 +159,10 @@ def read(attempt: Attempt, raw: RawAnswer, *, broker: Broker, terms: Terms, now:
         reason = _refusal("bearerd itself", raw, attempt)
         hint = f"; look at client_id and client_secret of grants.{attempt.before.name}" if "_client" in reason else ""
         return Outcome(Event.NOT_CONFIGURED, reason + hint)
-    answered = f"the token endpoint answered {_told(raw, attempt)}"
-    if says(broker.try_later) or raw.status >= 500 or raw.status == 429:  # noqa: PLR2004
-        return Outcome(Event.TRY_LATER, answered, retry_after=raw.retry_after)
-    if not 200 <= raw.status < 300:  # noqa: PLR2004
-        return Outcome(Event.TRY_LATER, answered, retry_after=raw.retry_after, counts=True)
+    outage = says(broker.try_later) or raw.status >= 500 or raw.status == 429  # noqa: PLR2004
+    if outage or not 200 <= raw.status < 300:  # noqa: PLR2004
+        answered = f"the token endpoint answered {_told(raw, attempt)}"
+        return Outcome(Event.TRY_LATER, answered, retry_after=raw.retry_after, counts=not outage)
     if raw.body.lstrip()[:1] == b"<":
         reason = "the token endpoint answered with a page instead of a token"
         return Outcome(Event.TRY_LATER, reason, retry_after=raw.retry_after)

@@ -70,7 +70,8 @@ class Settlement:
             case Event.ANSWER_KEPT if outcome.grant is not None:
                 self._publish(outcome, outcome.grant, login=login, resumed=resumed)
                 climbs = climbs or login or held.terms.minting
-                out = Outstanding(outcome.grant, slot, replace(outcome, reason=held.reason), climbs)
+                told = outcome if outcome.reason == held.reason else replace(outcome, reason=held.reason)
+                out = Outstanding(outcome.grant, slot, told, climbs)
                 await self._commit_after(self.outstanding, out)
                 return
             case _ if login:

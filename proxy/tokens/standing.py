@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 from proxy.brokers import Broker, Environment
 from proxy.brokers.definition import Login, LoginKind
-from proxy.tokens.grant import DAY, HOUR, Event, State
+from proxy.tokens.answer import Terms
+from proxy.tokens.grant import DAY, HOUR, Event, Grant, State
 from proxy.tokens.oauth import Exchange, Mint, Wish
 from proxy.tokens.rotation import Outcome
 from proxy.tokens.schedule import End
@@ -73,6 +74,15 @@ def span(seconds: float) -> str:
 def ending(end: End, left: float, grant: str) -> str:
     """The warning that a login ends in `left` seconds."""
     return f"the login ends in {span(left)}, at {moment(end.at.wall)}; before that: bearerd login {grant}"
+
+
+def dies(grant: Grant, terms: Terms) -> float | None:
+    """When the refresh token does, in Unix time; None if there is none, or nobody knows."""
+    life = terms.refresh_token_life
+    if grant.refresh_token is None or life is None:
+        return None
+    since = grant.logged_in if terms.life_counts_from == "login" else grant.refreshed
+    return since + life if since else None
 
 
 def aging(refreshed: float, dies: float, wall: float, grant: str) -> str | None:

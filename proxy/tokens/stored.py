@@ -47,7 +47,8 @@ async def take_over(held: Holding, book: Book, stored: Grant | None, event: Even
         held.enter(State.NONE, strange)
         return
     # What is minted without a login belongs to a place, too.
-    held.hold(replace(stored or Grant(held.name, issuer=held.issuer), login=held.login.name))
+    known = stored or Grant(held.name, issuer=held.issuer)
+    held.hold(known if known.login == held.login.name else replace(known, login=held.login.name))
     if stored is None and held.terms.minting:
         held.enter(State.DUE, "the first token is being asked for")
     elif held.grant.refresh_token is None and held.grant.access_token is None:

@@ -1,15 +1,22 @@
 """Counts the calls that use a grant's token, holds new ones back while it is exchanged, and wakes who waits."""
 
 import asyncio
+from collections.abc import Callable
 
 
 class Turnstile:
-    """Of one grant. While it is not `open`, nobody may be lent a token."""
+    """Of one grant. While it is not `open`, nobody may be lent a token.
 
-    __slots__ = ("_changed", "_lent", "_waiting", "open")
+    `closing` is told just before calls in flight are waited for, `opened` when a token may be lent again, or another:
+    for those who lend it elsewhere.
+    """
+
+    __slots__ = ("_changed", "_lent", "_waiting", "closing", "open", "opened")
 
     def __init__(self) -> None:
         self.open = True
+        self.closing: Callable[[], None] | None = None
+        self.opened: Callable[[], None] | None = None
         self._lent = 0
         self._waiting = 0
         self._changed: asyncio.Future[None] | None = None
@@ -41,6 +48,8 @@ class Turnstile:
     def reopen(self) -> None:
         self.open = True
         self.tell()
+        if self.opened is not None:
+            self.opened()
 
     async def change(self, deadline: float) -> bool:
         """As a call that needs a pair: wait for the next `tell()` until `deadline` (loop time); False if none came."""
@@ -64,6 +73,8 @@ class Turnstile:
     async def drain(self, seconds: float) -> None:
         """Hold new calls back and wait, for at most `seconds`, until those in flight have ended."""
         self.open = False
+        if self.closing is not None:
+            self.closing()
         deadline = asyncio.get_running_loop().time() + seconds
         while self._lent and await self._next(deadline):
             pass

@@ -142,7 +142,7 @@ async def test_a_failing_disk_stops_orders_and_not_reads_nor_cancels(
         assert 200 == (await lab.call("DELETE", "/lab/v1/orders/7")).status
         assert 200 == (await lab.call("DELETE", "/lab/v1/orders/7")).status
         assert 2 == caplog.text.count("is sent although the audit trail can't be written")
-        assert (0, 0) == (lab.lent, lab.gateway.in_flight)
+        assert (0, 0) == (lab.lent, lab.gateway.serving.in_flight)
 
         lab.disk.heal()
         assert 200 == (await lab.call("POST", "/lab/v1/orders", body=ORDER)).status
@@ -202,7 +202,7 @@ async def test_a_client_that_leaves_leaves_an_order_of_which_nobody_knows() -> N
                     await asyncio.sleep(0.005)
         gone.set()
         async with asyncio.timeout(5):
-            while lab.gateway.in_flight:  # noqa: ASYNC110
+            while lab.gateway.serving.in_flight:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         await lab.trail.durable()
         assert ("outcome", "unknown", 0) == kinds(lab, "outcome", "status")[-1]

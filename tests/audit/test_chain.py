@@ -55,6 +55,15 @@ def test_what_was_added_follows(records: list[dict[str, str]]) -> None:
     assert end == End(chain.seq, chain.link)
 
 
+@given(st.lists(TEXTS, max_size=6))
+def test_several_records_are_chained_as_one_by_one(records: list[dict[str, str]]) -> None:
+    """The same lines, and the same end."""
+    one, all_at_once = Chain(KEYS, KEYS.start), Chain(KEYS, KEYS.start)
+    texts = [members({"kind": "x", **fields}) for fields in records]
+    assert b"".join(one.add(text) for text in texts) == all_at_once.add(*texts)
+    assert (one.seq, one.link) == (all_at_once.seq, all_at_once.link)
+
+
 def test_no_byte_of_a_line_can_change() -> None:
     """Each bit of each byte, of the link too."""
     line = chain_of(1)[0]

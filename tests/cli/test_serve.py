@@ -13,7 +13,7 @@ import pytest
 from proxy.cli.exits import Stop
 from proxy.cli.serve import console_token
 from tests.cli.support import Person, invoke
-from tests.product import ROOT, START
+from tests.product import ROOT, START, surroundings
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -119,7 +119,7 @@ def test_no_core_dump_can_hold_a_token(customer: Person) -> None:
 HARDENED = """
 import ctypes, os, resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-from proxy.cli.serve import FILES, harden
+from proxy.hardening import FILES, harden
 harden()
 dumpable = ctypes.CDLL(None).prctl(3, 0, 0, 0, 0) if sys.platform == "linux" else 0  # PR_GET_DUMPABLE
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -149,3 +149,29 @@ def test_a_console_token_from_a_file(tmp_path: Path) -> None:
     file.write_text("short")
     with pytest.raises(Stop, match="at least 20"):
         console_token({"BEARERD_CONSOLE_TOKEN_FILE": str(file)})
+
+
+# `bearerd serve` as on a system for which there is no uvloop.
+WITHOUT_UVLOOP = """
+import sys
+sys.modules["uvloop"] = None
+from proxy.cli import main
+sys.argv = ["bearerd", "serve", "-c", sys.argv[1]]
+main()
+"""
+
+
+def test_a_loop_that_is_not_installed_is_a_mistake_of_the_configuration(customer: Person) -> None:
+    """Its place in the file, and what to write."""
+    customer.config.write_text(f"{customer.config.read_text()}\nengine: {{loop: uvloop}}\n")
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_UVLOOP, str(customer.config)],
+        env=surroundings(customer.home),
+        capture_output=True,
+        text=True,
+        timeout=START,
+        check=False,
+    )
+
+    assert 3 == done.returncode, done.stderr
+    assert "engine.loop: uvloop is not installed here, write auto, or install uvloop" in done.stderr

@@ -22,6 +22,8 @@ MOUNT = "mounts:\n  questrade: {broker: questrade, environment: live, scopes: [r
         ("limits: {connections: 0}\n", "1:23: error: limits.connections: is too small, write 1 or more"),
         ("shutdown: {grace: 46}\n", "1:19: error: shutdown.grace: is too large, write 45 or less"),
         ("shutdown: {grace: soon}\n", "1:19: error: shutdown.grace: must be a number, not text, write decimal digits without quotes"),
+        ("engine: {loop: uvlop}\n", "1:16: error: engine.loop: is not one of auto, uvloop, asyncio, did you mean 'uvloop'?"),
+        ("engine: {express: 1}\n", "1:19: error: engine.express: must be true or false, not a number, write true or false"),
         ("log:\n", "1:5: error: log: has no value, give it one or remove the key"),
         ("log: [a]\n", "1:1: error: log: must be a mapping, not a list, write `key: value` lines below it"),
         ("mounts: questrade\n", "1:9: error: mounts: must be a mapping, not text, write `key: value` lines below it"),

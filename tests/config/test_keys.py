@@ -44,6 +44,8 @@ def _holds(data: object, key: tuple[str, ...]) -> bool:
         (("clients", ANY, ANY), Kind.LIST),
         (("brokers", ANY), Kind.TREE),
         (("shutdown", "grace"), Kind.PLAIN),
+        (("engine", "loop"), Kind.TEXT),
+        (("engine", "express"), Kind.PLAIN),
     ],
 )
 def test_each_key_has_its_kind(key: tuple[str, ...], kind: Kind) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from proxy import eventloop
 from tests.tokens.homes import empty, home  # noqa: F401  fixtures
 from tests.tokens.support import VirtualLoop
 
@@ -13,5 +14,5 @@ def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     if item.path.stem == "test_processes":
-        return {"system": asyncio.new_event_loop}
+        return {"system": eventloop.factory(config.getoption("--loop"))}
     return {"virtual": VirtualLoop}

@@ -40,7 +40,7 @@ def keep(name: str, found: list[bytes]) -> None:
 
 def _fuzz(program: str, name: str, arguments: list[str]) -> None:
     atheris = importlib.import_module("atheris")
-    with atheris.instrument_imports(include=["proxy.gate", "proxy.relay.headers"]):
+    with atheris.instrument_imports(include=["proxy.gate", "proxy.relay.headers", "proxy.plainhead"]):
         harness = importlib.import_module("harness")
     atheris.Setup([program, *arguments], harness.HARNESSES[name])
     atheris.Fuzz()

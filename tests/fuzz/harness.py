@@ -1,4 +1,4 @@
-"""What must hold for any bytes at all: of a request target, and of the headers of both directions.
+"""What must hold for any bytes at all: of a request target, of the headers of both directions, of a plain head.
 
 Each function takes bytes that a fuzzer has made and raises `AssertionError` where a promise is broken. `fuzz.py` drives
 them, led by coverage; `tests/fuzz/test_harness.py` replays what it has found.
@@ -6,13 +6,22 @@ them, led by coverage; `tests/fuzz/test_harness.py` replays what it has found.
 
 import re
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import HttpRequestParser, HttpVersion11
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.streams import EMPTY_PAYLOAD
+
 from proxy.brokers import Origin, builtin, builtin_names
+from proxy.connection import LARGEST_HEAD, LONGEST_LINE, MOST_HEADERS
 from proxy.errors import Refusal
 from proxy.gate.clients import CREDENTIAL_HEADERS
 from proxy.gate.scopes import Match, ScopeTable
 from proxy.gate.target import MAX_SEGMENT, MAX_SEGMENTS, Target, parse
+from proxy.plainhead import KEPT, Heads, Plain
+from proxy.relay import answerhead
 from proxy.relay import headers as rules
 
 METHODS = ("GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "TRACE")
@@ -122,7 +131,9 @@ def _to_broker(pairs: list[tuple[bytes, bytes]], never: frozenset[bytes]) -> Non
 
 def _to_client(pairs: list[tuple[bytes, bytes]]) -> None:
     url = "http://127.0.0.1:8080/questrade"
-    sent = rules.to_client(pairs, origin=ORIGIN, mount_url=url, request_id="r1", prefixes=[("/v1/beta", "/beta")])
+    starts = [("/v1/beta", "/beta")]
+    kept = answerhead.to_client(pairs, origin=ORIGIN, mount_url=url, request_id="r1", prefixes=lambda: starts)
+    sent = answerhead.as_text(kept)
     names = [name.lower() for name, _ in sent]
     assert not {name.encode() for name in names[:-4]} & rules.NOT_TO_CLIENT
     assert not any(name.startswith(("access-control-", "proxy-status")) for name in names)
@@ -132,7 +143,45 @@ def _to_client(pairs: list[tuple[bytes, bytes]]) -> None:
     assert not any(value.startswith(f"{url}//") for name, value in sent if name == "Location")
 
 
-HARNESSES: dict[str, Callable[[bytes], None]] = {"target": target, "headers": headers}
+def plainhead(data: bytes) -> None:
+    """What is taken for a plain head, the server's own parser reads as that very request; and twice as the same."""
+    heads = Heads()
+    found = heads.read(data)
+    if found is None:
+        return
+    is_as_parsed(found, data)
+    again = heads.read(data)
+    assert again is not None
+    assert again.block is found.block or len(again.block.raw) > KEPT
+    assert (again.method, again.target) == (found.method, found.target)
+
+
+def is_as_parsed(found: Plain, data: bytes) -> None:
+    """Raise unless the parser gives one request out of these bytes, the same one, and nothing is left over."""
+    loop: Any = None  # asked for only where a body begins, and then something is wrong already
+    parser = HttpRequestParser(
+        BaseProtocol(loop), loop, 1 << 16,
+        max_line_size=LONGEST_LINE, max_field_size=LONGEST_LINE, max_headers=MOST_HEADERS, auto_decompress=False,
+    )  # fmt: skip
+    try:
+        messages, upgraded, tail = parser.feed_data(data)
+    except HttpProcessingError as error:
+        raise AssertionError(f"the parser refuses it: {type(error).__name__}") from None
+    ((message, payload),) = messages
+    raw = message.path.encode("utf-8", "surrogateescape")
+    assert (message.method, raw, message.version) == (found.method, found.target, HttpVersion11)
+    assert message.raw_headers == found.block.headers
+    assert (payload, upgraded, tail) == (EMPTY_PAYLOAD, False, b"")
+    assert message.should_close == found.block.last
+    assert not any((message.upgrade, message.chunked, message.compression))
+    size = len(message.method) + len(message.path)
+    assert size + sum(len(name) + len(value) for name, value in message.raw_headers) <= LARGEST_HEAD
+    assert found.block.raw == data.partition(b"\r\n")[2]
+    names = [name.lower() for name, _ in found.block.headers]
+    assert len(names) == len(set(names))
+
+
+HARNESSES: dict[str, Callable[[bytes], None]] = {"target": target, "headers": headers, "plainhead": plainhead}
 
 # What a fuzzer would take long to find by itself.
 _SEGMENTS = {segment for table in TABLES for row in table.rows for segment in row.segments if segment[:1] != "{"}
@@ -162,7 +211,9 @@ _VALUES = (
     "/../",
     "\x80",
 )
+_OF_HEADS = ("GET /", "HEAD /", " HTTP/1.1\r\n", "Host: a\r\n", "\r\n", "\r\n\r\n", " ", "\t", "#", "keep-alive")
 WORDS = {
     "target": sorted({*(f"/{segment}" for segment in _SEGMENTS), *_SIGNS}),
     "headers": sorted({*(f"{name.decode()}: " for name in _NAMES), *_VALUES}),
+    "plainhead": sorted({*(f"{name.decode()}: " for name in _NAMES), *_VALUES, *_OF_HEADS}),
 }

@@ -1,6 +1,8 @@
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.errors import Refusal
 from proxy.gate.browser import Hosts, check, check_redirect, check_typed
@@ -253,3 +255,46 @@ def test_a_handshake_may_name_the_address_it_calls(headers: Headers, passes: boo
         return True
 
     assert (passes, False) == (outcome("http"), outcome(None))
+
+
+def _slowly(method: str, headers: Headers, hosts: Hosts | None) -> str:
+    """What `check` says where there are no pages and no keys: one rule after the other."""
+    found = [(name.lower(), value.strip(b" \t")) for name, value in headers]
+    named = [value for name, value in found if name == b"host"]
+    if hosts is not None and not (len(named) == 1 and hosts.allow(named[0])):
+        return "wrong-host"
+    if any(name == b"origin" or name.startswith(b"access-control-request-") for name, _ in found):
+        return "cross-site"
+    sites = {value for name, value in found if name == b"sec-fetch-site"}
+    return "pass" if not sites or (sites == {b"none"} and method in ("GET", "HEAD")) else "cross-site"
+
+
+_NAMES = st.sampled_from([
+    b"Host", b"host", b"HOST", b"Origin", b"oRigin", b"Sec-Fetch-Site", b"sec-fetch-site", b"Sec-Fetch-Mode", b"Accept",
+    b"Access-Control-Request-Method", b"access-control-request-x", b"Access-Control-Allow-Origin", b"X-Host", b"Hosts",
+])  # fmt: skip
+_VALUES = st.sampled_from(
+    [b"127.0.0.1:8080", b" desk:8080\t", b"evil.test", b"", b"none", b"None", b"cross-site", b"null"]
+)
+
+
+@given(
+    st.lists(st.tuples(_NAMES | st.binary(max_size=5), _VALUES), max_size=5),
+    st.sampled_from(["GET", "POST"]),
+    st.sampled_from([HOSTS, None]),
+)
+def test_programs_are_seen_at_once_and_nobody_else(
+    headers: list[tuple[bytes, bytes]], method: str, hosts: Hosts
+) -> None:
+    """The short look at a call without anything of a browser's says what the rules say, in any order and spelling."""
+    for found in (headers, [OURS, *headers]):
+        assert _slowly(method, found, hosts) == _outcome(method, found, hosts)
+
+
+def test_names_that_nobody_repeats_are_judged_like_any() -> None:
+    """However many a stranger has sent before."""
+    for number in range(3000):
+        assert "pass" == _outcome("GET", [OURS, (b"X-%d" % number, b"1")])
+        assert "cross-site" == _outcome("GET", [OURS, (b"Access-Control-Request-%d" % number, b"1")])
+    assert "cross-site" == _outcome("GET", [OURS, (b"Origin", b"http://evil.test")])
+    assert "wrong-host" == _outcome("GET", [])

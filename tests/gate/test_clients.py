@@ -289,6 +289,78 @@ def test_a_key_is_refused_from_its_end_on() -> None:
     assert digest(key) not in repr(uses)
 
 
+def test_a_key_is_found_once_and_asked_for_each_time() -> None:
+    """Its fingerprint hangs on the headers alone; whose it is, and whether it still counts, on what is known now."""
+    key = new_key(secrets.token_bytes).reveal()
+    headers = [(b"Host", b"x"), (b"Authorization", b"Bearer " + key.encode())]
+    digests, uses = {digest(key): "notebook"}, Uses()
+    ring = Keyring(digests, {"notebook": NOTEBOOK}, uses=uses)
+    found = ring.fingerprint(headers)
+    assert digest(key) == found
+    assert NOTEBOOK is ring.holder(found, NOW)
+    assert {} == uses.keys
+    ring.used(found, NOTEBOOK, NOW)
+    assert ({digest(key): NOW}, {"notebook": NOW}) == (uses.keys, uses.clients)
+    digests.clear()
+    assert found == ring.fingerprint(headers)
+    with pytest.raises(Refusal, match="not known here"):
+        ring.holder(found, NOW)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [(b"X-Api-Key", b"brd_short")],
+        [(b"Authorization", b"Digest x")],
+        [(b"X-Api-Key", b"a"), (b"x-api-key", b"b")],
+    ],
+    ids=["none", "malformed", "scheme", "two"],
+)
+def test_without_a_sound_key_there_is_no_fingerprint(headers: list[tuple[bytes, bytes]]) -> None:
+    """The same refusal as for the whole question."""
+    with pytest.raises(Refusal) as alone:
+        RING.fingerprint(headers)
+    with pytest.raises(Refusal) as whole:
+        RING.identify(headers, NOW)
+    assert (alone.value.kind, alone.value.detail) == (whole.value.kind, whole.value.detail)
+
+
+def test_where_nobody_needs_a_key_none_is_looked_for() -> None:
+    """And no use is noted."""
+    uses = Uses()
+    ring = Keyring({}, {}, uses=uses, open_to_all=True)
+    assert ring.fingerprint([(b"Authorization", b"Digest x")]) is None
+    assert LOCAL == ring.holder(None, NOW)
+    ring.used(None, LOCAL, NOW)
+    assert ({}, {}) == (uses.keys, uses.clients)
+
+
+def test_a_bound_key_gives_the_same_client_until_its_binding_changes() -> None:
+    """So that what was found out about it can be kept; a new binding or another owner is another client."""
+    key = new_key(secrets.token_bytes).reveal()
+    digests, bindings = {digest(key): "notebook"}, {digest(key): ("alpaca/ann",)}
+    ring = Keyring(digests, {"notebook": NOTEBOOK, "bot": Client("bot", None)}, bindings=bindings)
+    first = ring.holder(digest(key), NOW)
+    assert first is ring.holder(digest(key), NOW)
+    bindings[digest(key)] = ("alpaca/bob",)
+    assert ("alpaca/bob",) == ring.holder(digest(key), NOW).grants
+    digests[digest(key)] = "bot"
+    assert ("bot", ("alpaca/bob",)) == ((other := ring.holder(digest(key), NOW)).name, other.grants)
+    del bindings[digest(key)]
+    assert () == ring.holder(digest(key), NOW).grants
+
+
+def test_of_many_bound_keys_not_all_clients_are_kept() -> None:
+    """However many keys come and go, each stands for its own member."""
+    digests = {f"{number:064x}": "notebook" for number in range(10_000)}
+    bindings = {found: (f"alpaca/{number}",) for number, found in enumerate(digests)}
+    ring = Keyring(digests, {"notebook": NOTEBOOK}, bindings=bindings)
+    for _ in range(2):
+        assert list(bindings.values()) == [ring.holder(found, NOW).grants for found in digests]
+    assert len(ring._bound) <= 4096
+
+
 def test_a_certificate_holds_the_name_of_the_client_whose_key_is_sent() -> None:
     """Exactly that name; nothing of the key is said."""
     check_holder(NOTEBOOK, frozenset({"somebody", "notebook"}))

@@ -143,3 +143,19 @@ def test_nothing_that_a_broker_sends_is_an_error(headers: list[tuple[bytes, byte
     seconds, wait = reset_in(heard, NOON), retry_in(heard)
     assert seconds is None or seconds == seconds  # noqa: PLR0124  no NaN
     assert wait is None or wait > 0
+
+
+def test_names_are_known_in_every_spelling_and_fill_no_memory() -> None:
+    """A broker that writes another name in each answer is still heard."""
+    names = wanted({"remaining": "X-Left"})
+    for number in range(2000):
+        heard = hear([(b"X-%d" % number, b"1"), (b"x-lEFt", b"7"), (b"X-Left", b"8"), (b"DATE", b"d")], names)
+        assert (7, b"d") == (heard.remaining, heard.date)
+    assert len(names.spelled) < 300
+    assert {b"x-left": "remaining", b"retry-after": "retry", b"date": "date"} == dict(names)
+
+
+@pytest.mark.parametrize("text", [b"", b"-1", b"+1", b" 1", b"1.0", b"1e3", b"\xb2", b"1_0", b"1" * 13])
+def test_a_count_is_up_to_twelve_digits(text: bytes) -> None:
+    """What is none says nothing."""
+    assert hear([(b"X-Left", text)], wanted({"remaining": "X-Left"})).remaining is None

@@ -1,8 +1,12 @@
+import re
+import string
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.errors import Refusal
+from proxy.gate.query import overrides_method
 from proxy.gate.target import MAX_SEGMENT, MAX_SEGMENTS, Target, parse
 from tests import tricks
 
@@ -30,6 +34,55 @@ from tests import tricks
 def test_a_plain_target_is_split_and_not_changed(raw: bytes, target: Target) -> None:
     """Mount, path, segments and query are slices of the raw bytes."""
     assert target == parse(raw)
+
+
+_BYTES = st.sampled_from(
+    [b"/", b"//", b".", b"..", b"%", b"%2F", b"%2f", b"%41", b";", b"\\", b"?", b"#", b" ", b"\xe9"]
+)
+_RAW = st.lists(_BYTES | st.text(string.printable[:95], max_size=6).map(str.encode), max_size=10).map(b"".join)
+_SEGMENT = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,=:@]|%(?:2[0-246-9A-CF]|3[ACDE]|5[BDE]|60|7[BCD]))*")
+
+
+def _slowly(raw: bytes, mount: str | None) -> Target | None:
+    """What `parse` says, or None for a refusal: one rule after the other."""
+    if not re.fullmatch(rb"/[!-~]*", raw) or b"#" in raw:
+        return None
+    path, mark, rest = raw.partition(b"?")
+    if overrides_method(rest):
+        return None
+    if mount is None:
+        found = re.fullmatch(rb"/([^/]*)(.*)", path)
+        if found is None or path.startswith(b"//") or b"%" in found[1] or not _sound(found[1]):
+            return None
+        mount, path = found[1].decode(), found[2] or b"/"
+    path = path[1:] if path.startswith(b"//") else path
+    segments = path[1:].split(b"/")
+    named = segments if segments[-1] else segments[:-1]
+    if len(named) > MAX_SEGMENTS or not all(segment and _sound(segment) for segment in named):
+        return None
+    return Target(mount, path, () if path == b"/" else tuple(segments), rest if mark else None)
+
+
+def _sound(segment: bytes) -> bool:
+    return len(segment) <= MAX_SEGMENT and segment not in (b".", b"..") and _SEGMENT.fullmatch(segment) is not None
+
+
+@given(_RAW, st.sampled_from([None, "m"]))
+@example(b"/m/" + b"a/" * MAX_SEGMENTS, None)
+@example(b"/m/" + b"a/" * (MAX_SEGMENTS + 1), None)
+@example(b"/m/" + b"a" * MAX_SEGMENT, None)
+@example(b"/m/" + b"a" * (MAX_SEGMENT + 1), None)
+@example(b"/" + b"m" * (MAX_SEGMENT + 1), None)
+@example(b"/m/a/.b/c", None)
+def test_what_is_seen_at_once_is_what_the_rules_say(raw: bytes, mount: str | None) -> None:
+    """The shorter look at paths without anything unusual lets nothing else pass, and refuses nothing more."""
+    for whole in (raw, b"/" + raw, b"/m/" + raw):
+        try:
+            found: Target | None = parse(whole, mount=mount)
+        except Refusal as refusal:
+            assert "ambiguous-target" == refusal.kind.name  # noqa: PT017
+            found = None
+        assert _slowly(whole, mount) == found
 
 
 @pytest.mark.parametrize(

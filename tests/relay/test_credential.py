@@ -5,8 +5,8 @@ from urllib.parse import parse_qs, quote
 
 import pytest
 
-from proxy.brokers.definition import BEARER, Placement
-from proxy.relay.credential import Watch, Written, withheld, write
+from proxy.brokers.definition import BEARER, Placement, PlacementKind
+from proxy.relay.credential import Watch, Written, lines, withheld, write
 from proxy.secret import Secret
 
 PAIR = Placement("headers", ("APCA-API-KEY-ID", "APCA-API-SECRET-KEY"))
@@ -124,3 +124,22 @@ def test_a_socket_is_watched_for_its_own_credential_and_for_the_two_newest() -> 
         assert watch.within(b"something-else")
     assert [[0], [0, 1], [0, 1, 2], [0, 2, 3], [0, 3, 4]] == seen
     assert not watch.within(b"a-token-of-generation-")
+
+
+@pytest.mark.parametrize("kind", ["bearer", "basic", "headers"])
+def test_the_lines_of_a_credential_are_its_headers(kind: PlacementKind) -> None:
+    """The same that `write` puts into a call; they are kept, and a credential in the query has none."""
+    placement = Placement(kind, ("A-Key", "A-Secret") if kind == "headers" else ())
+    secret = Secret("user:the-pass")
+    written = write(placement, secret, b"/", []).headers
+    found = lines(placement, secret)
+    assert "".join(f"{name}: {value}\r\n" for name, value in written).encode() == found
+    assert found is lines(placement, Secret("user:the-pass"))
+    assert lines(Placement("query", ("key",)), secret) is None
+
+
+@pytest.mark.parametrize("text", ["a\r\nX: b", "a\0", "\xe9", ""])
+def test_a_credential_that_no_header_can_carry_has_no_lines(text: str) -> None:
+    """It would end its line, or be read otherwise."""
+    with pytest.raises(AssertionError):
+        lines(Placement(), Secret(text))

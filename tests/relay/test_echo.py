@@ -2,6 +2,7 @@
 
 import base64
 import json
+import string
 from urllib.parse import quote
 
 import pytest
@@ -51,6 +52,41 @@ def test_a_secret_is_found_wherever_it_is_cut(kind: str) -> None:
         with pytest.raises(Echoed):
             passed.extend(map(Sieve(NEEDLES).pass_on, pieces))
         assert sum(map(len, passed)) <= len(b"lead: ") + 3  # the first digits of base64 depend on what stands before
+
+
+@given(st.text(string.ascii_letters + string.digits + "+/=-._~", min_size=SHORTEST, max_size=200), st.data())
+def test_a_secret_is_found_wherever_it_stands(text: str, data: st.DataObject) -> None:
+    """In long answers too, of which only a few places are looked at as long as nothing looks like it."""
+    needles = Needles.of([text])
+    needle = data.draw(st.sampled_from([*needles.exact, *needles.folded, *(map(bytes.upper, needles.folded))]))
+    filling = data.draw(st.sampled_from([b"a", b'{"price":"191.24"},', needle[:-1], needle[1:], needle[:20][::-1]]))
+    before, after = data.draw(st.integers(0, 600)), data.draw(st.integers(0, 600))
+    lead, tail = (filling * 600)[:before], (filling * 600)[:after]
+    assert needles.within(lead + needle + tail)
+    assert needles.within_answer([(b"X", lead), (b"Y", needle)], tail)
+    assert needles.within_answer([(b"X", tail)], lead + needle)
+    whole = lead + tail
+    plainly = any(each in whole for each in needles.exact) or any(each in whole.lower() for each in needles.folded)
+    assert plainly == needles.within(whole)
+
+
+def test_head_and_body_are_not_read_as_one() -> None:
+    """Half of a secret at the end of the head and half of it in the body is none."""
+    assert not NEEDLES.within_answer([(b"X", TOKEN.encode()[:9])], TOKEN.encode()[9:])
+    assert NEEDLES.within_answer([(TOKEN.encode(), b"x")], b"")
+    assert not NEEDLES.within_answer([], b"")
+
+
+def test_an_answer_that_came_in_one_piece_is_looked_through_as_it_came() -> None:
+    """In its head and in its body, however its lines are read."""
+    for raw in (b"HTTP/1.1 200 OK\r\nX: %b\r\n\r\n", b"HTTP/1.1 200 %b\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n{%b}"):
+        assert NEEDLES.within_answer([], b"", raw % TOKEN.encode())
+        assert not NEEDLES.within_answer([], b"", raw % TOKEN[1:].encode())
+
+
+def test_what_is_remembered_of_a_secret_is_bounded() -> None:
+    """However long it is: needles are kept for each of many grants."""
+    assert len(Needles.of([string.ascii_letters * 100]).probes) < 1500
 
 
 def test_json_may_escape_the_slash() -> None:

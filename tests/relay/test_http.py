@@ -412,20 +412,3 @@ async def test_an_untrusted_certificate_sends_nothing() -> None:
 
         assert (503, "broker-unreachable") == await send(lab, "POST", "/lab/v1/orders")
         assert [] == lab.broker.visits
-
-
-@pytest.mark.parametrize("large", [False, True], ids=["chunked", "with a length"])
-async def test_an_answer_that_breaks_off_is_never_a_well_formed_short_one(large: bool) -> None:
-    """The head has gone to the client: its connection is cut in the middle of the body."""
-    body = b"x" * 100_000
-    cut = (
-        answer(200, body, length=200_000)
-        if large
-        else b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"
-    )
-    async with running() as lab:
-        lab.broker.script = [raw(cut)]
-        reply = await lab.call("GET", "/lab/v1/accounts")
-
-        assert (200, False) == (reply.status, reply.complete)
-        assert 0 == lab.lent

@@ -14,6 +14,7 @@ from proxy.outbound import Lost, NotSent
 from proxy.relay.headers import Raw
 from proxy.relay.http import Outgoing, Relay
 from proxy.relay.upstream import Answer, Call, Place
+from proxy.tokens.grant import TokenPair
 from proxy.tokens.oauth import RawAnswer, Wish
 from tests.lab import REFUSED, Desk, Lab, running
 
@@ -95,6 +96,12 @@ class Stage:
                 pass
         self.open += 1
         return StagedAnswer(point, self)
+
+    def at_hand(self, place: Place, pair: TokenPair) -> None:
+        del place, pair
+
+    async def run(self, destinations: object) -> None:
+        del destinations
 
     async def close(self) -> None:
         pass

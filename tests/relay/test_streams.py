@@ -180,10 +180,10 @@ async def test_a_client_that_leaves_cancels_the_call() -> None:
             async with lab.connect() as wire:
                 await wire.send(lab.request("GET", "/lab/v1/feed"))
                 await event.wait()
-                assert 1 == lab.gateway.in_flight
+                assert 1 == lab.gateway.serving.in_flight
                 wire.reset()
             await asyncio.wait_for(lab.broker.visits[-1].gone.wait(), 5)
-        assert (0, 0) == (lab.lent, lab.gateway.in_flight)
+        assert (0, 0) == (lab.lent, lab.gateway.serving.in_flight)
 
 
 async def test_an_upload_is_passed_on_as_it_comes() -> None:

@@ -1,33 +1,52 @@
 """Where a bearer may go, and over which connections."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proxy.brokers import HostPattern, Origin
 from proxy.brokers.definition import Placement, PlacementKind
-from proxy.clock import Now
+from proxy.clock import Now, SystemClock
 from proxy.errors import Refusal
+from proxy.filestamp import stamp
 from proxy.outbound import Lost, NotSent
 from proxy.relay import upstream as module
+from proxy.relay.pool.pooled import PooledUpstream
 from proxy.relay.upstream import Call, Place, SessionUpstream, Upload
 from proxy.secret import Secret
+from proxy.simulator import ca
 from proxy.tokens.grant import TokenPair
 from tests.cable import Cable
+from tests.calling import ANYWHERE, call, fetch
 from tests.lab import CA_FILE, TRUST
 from tests.wire import ScriptedBroker, Visit, accept, answer, reset
 
-ANYWHERE = Place("g", (HostPattern.parse("127.0.0.1:*"),), CA_FILE, total=2, idle=2)
+Kind = SessionUpstream | PooledUpstream
+
+
+made: list[type[Kind]] = []
+
+
+@pytest.fixture(params=[SessionUpstream, PooledUpstream], ids=["session", "pooled"], autouse=True)
+def kind(request: pytest.FixtureRequest) -> type[Kind]:
+    """Both upstreams are held to the same."""
+    made[:] = [request.param]
+    return made[0]
+
+
+only_the_session = pytest.mark.parametrize("kind", [SessionUpstream], ids=["session"], indirect=True)
 
 
 @asynccontextmanager
-async def brokers(count: int = 1) -> AsyncIterator[tuple[SessionUpstream, list[ScriptedBroker]]]:
+async def brokers(count: int = 1) -> AsyncIterator[tuple[Kind, list[ScriptedBroker]]]:
     """An upstream, and brokers to send to."""
-    upstream, found = SessionUpstream(), [ScriptedBroker(TRUST.tls) for _ in range(count)]
+    upstream, found = made[0](), [ScriptedBroker(TRUST.tls) for _ in range(count)]
     for broker in found:
         await broker.start()
     try:
@@ -36,22 +55,6 @@ async def brokers(count: int = 1) -> AsyncIterator[tuple[SessionUpstream, list[S
         await upstream.close()
         for broker in found:
             await broker.stop()
-
-
-def call(broker: ScriptedBroker, **fields: object) -> Call:
-    origin = Origin("127.0.0.1", broker.port)
-    pair = TokenPair(1, Secret("the-bearer"), origin, Now(9e9, 9e9), 1800)
-    plain = Call("GET", b"/v1/x", [("Accept", "*/*"), ("User-Agent", "b/1")], pair, mutating=False)
-    return replace(plain, **fields)  # type: ignore[arg-type]
-
-
-async def fetch(upstream: SessionUpstream, wanted: Call, place: Place = ANYWHERE) -> bytes:
-    """One whole exchange: the body of the answer."""
-    found = await upstream.send(wanted, place)
-    body, whole = await found.start(1 << 20)
-    assert whole
-    found.close()
-    return body
 
 
 async def test_nothing_is_added_to_a_call() -> None:
@@ -141,7 +144,7 @@ async def test_the_last_look_waits_for_a_slow_connection() -> None:
         assert ("halted", 0) == (task.result(), len(broker.visits))
 
 
-async def _refused(upstream: SessionUpstream, wanted: Call) -> str:
+async def _refused(upstream: Kind, wanted: Call) -> str:
     with pytest.raises(Refusal) as refused:
         await upstream.send(wanted, ANYWHERE)
     return refused.value.kind.name
@@ -245,6 +248,23 @@ async def test_trust_that_was_taken_back_is_not_used_on() -> None:
             await upstream.send(call(broker), replace(ANYWHERE, ca_file=None))
 
 
+async def test_a_file_that_was_replaced_is_another_trust(tmp_path: Path) -> None:
+    """After a reload nobody is trusted any more because of what stood in a file of that name."""
+    file = tmp_path / "ca.pem"
+    others = await asyncio.to_thread(ca.create, tmp_path / "others", now=SystemClock().now().wall)
+
+    async def holding(authority: Path) -> Place:
+        await asyncio.to_thread(shutil.copy2, authority, file)
+        return replace(ANYWHERE, ca_file=str(file), trust=await asyncio.to_thread(stamp, file))
+
+    async with brokers() as (upstream, (broker,)):
+        await fetch(upstream, call(broker), await holding(Path(CA_FILE)))
+        after = await holding(others.ca_file)
+
+        with pytest.raises(NotSent, match="not trusted"):
+            await upstream.send(call(broker), after)
+
+
 async def test_first_calls_that_come_together_make_one_pool() -> None:
     """None is left open behind the others' backs."""
     async with brokers() as (upstream, (broker,)):
@@ -253,16 +273,19 @@ async def test_first_calls_that_come_together_make_one_pool() -> None:
         assert 1 == len(upstream._pools)
 
 
+@only_the_session
 @pytest.mark.parametrize("mutating", [False, True], ids=["read", "order"])
 async def test_no_call_waits_for_another_ones_connection(mutating: bool) -> None:
     """How many there are is limited before: else answers that one client does not take would stop all others."""
     async with brokers() as (upstream, (broker,)):
         await fetch(upstream, call(broker, mutating=mutating))
+        assert isinstance(upstream, SessionUpstream)
         (pool,) = upstream._pools.values()
         assert pool.client.connector is not None
         assert 0 == pool.client.connector.limit == pool.client.connector.limit_per_host
 
 
+@only_the_session
 async def test_a_pool_with_a_call_out_is_never_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit it is the idle ones that go."""
     monkeypatch.setattr(module, "POOLS", 1)

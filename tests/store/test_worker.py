@@ -73,6 +73,22 @@ async def test_what_comes_meanwhile_is_one_batch_in_turn(worker: Worker, gate: G
     assert 2 == gate.batches
 
 
+async def test_what_is_asked_in_one_turn_of_the_loop_is_one_batch(worker: Worker, gate: Gate) -> None:
+    """The thread is woken once for all of it, also if it was idle."""
+    await asyncio.gather(*(worker.ask(gate.note(number)) for number in range(20)))
+
+    assert [*range(20), "after"] == gate.ran
+
+
+async def test_what_was_asked_for_in_the_last_moment_is_done(gate: Gate) -> None:
+    """The end of the worker in the same turn of the loop takes nothing away from it."""
+    worker = Worker("test", gate.after)
+    last = worker.ask(gate.note("last"))
+    await worker.close()
+
+    assert "last" == await last
+
+
 async def test_a_fault_is_its_own(worker: Worker) -> None:
     """What one piece of work raises hinders none of its batch, and nothing after it."""
 

@@ -70,7 +70,7 @@ class Session:
 
     def drop(self) -> None:
         transport = self.request.transport
-        assert isinstance(transport, asyncio.Transport)
+        assert transport is not None
         transport.abort()
 
     async def serve(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from proxy import eventloop
 from tests.tokens.homes import empty, home  # noqa: F401  fixtures
 from tests.tokens.support import VirtualLoop
 
@@ -19,4 +20,4 @@ def pytest_asyncio_loop_factories(
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     if item.path.stem.startswith(JUMPING):
         return {"virtual": VirtualLoop}
-    return {"system": asyncio.new_event_loop}
+    return {"system": eventloop.factory(config.getoption("--loop"))}

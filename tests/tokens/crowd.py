@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from proxy.brokers import Origin
-from proxy.outbound import NotSent
+from proxy.outbound import Lost, NotSent
 from proxy.secret import Secret
 from proxy.store.disk import MemoryDisk
 from proxy.store.memory import MemoryStore
@@ -63,6 +63,7 @@ class ManyPersons:
 
     delay: float = 1.0
     down: bool = False
+    silent: bool = False
     banned: frozenset[str] = frozenset()
     posts: list[tuple[float, str]] = field(default_factory=list)
     current: dict[str, str] = field(default_factory=dict)
@@ -78,6 +79,8 @@ class ManyPersons:
         self.most = max(self.most, self.out)
         await asyncio.sleep(self.delay)
         self.out -= 1
+        if self.silent:
+            raise Lost("no answer came in time")
         if self.down:
             raise NotSent("the connection was refused or could not be made")
         raw = self._answer(person, token, int(number))

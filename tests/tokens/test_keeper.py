@@ -20,6 +20,80 @@ async def test_a_fresh_pair_is_served_without_a_post(home: Home) -> None:
     assert [] == home.endpoint.posts
 
 
+async def test_a_fresh_pair_can_be_had_at_once(home: Home) -> None:
+    """The one that a wait would bring; it is lent, and a redeem waits for it to be given back."""
+    pair = home.keeper.take_now()
+    assert pair is await home.keeper.take()
+    home.keeper.give_back()
+    assert not home.keeper.idle
+    await asyncio.sleep(LIFE - 1)
+    home.keeper.give_back()
+    await asyncio.sleep(2)
+    assert "A2" == await take(home.keeper)
+
+
+async def test_there_is_none_at_once_where_a_call_would_wait(home: Home) -> None:
+    """While a redeem runs, once the pair has died, where the broker has refused it: nothing is lent then."""
+    home.endpoint.delay = 3.0
+    await asyncio.sleep(5 * MINUTE)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(home.keeper.renew(1))
+        await asyncio.sleep(1)
+        assert home.keeper.take_now() is None
+    home.keeper.give_back()
+    pair = home.keeper.take_now()
+    assert pair is not None
+    assert pair is await home.keeper.take()
+    assert 2 == pair.generation
+    for _ in range(2):
+        home.keeper.give_back()
+    home.endpoint.always = "not-sent"
+    await asyncio.sleep(LIFE)
+    assert home.keeper.take_now() is None
+    home.clock.step = -HOUR  # the wall clock prolongs nothing
+    assert home.keeper.take_now() is None
+
+
+async def test_a_pair_that_the_broker_has_refused_is_not_lent_at_once(home: Home) -> None:
+    """Though it would live on by the clock, and no redeem is out at the moment."""
+    home.endpoint.always = "not-sent"
+    await asyncio.sleep(5 * MINUTE)
+    with pytest.raises(Refusal):
+        await home.keeper.renew(1)
+    assert home.keeper.take_now() is None
+
+
+async def test_before_a_login_there_is_none_at_once(empty: Home) -> None:
+    """And nothing is raised: who asks by waiting is told what to do."""
+    assert empty.keeper.take_now() is None
+    with pytest.raises(Refusal, match="never logged in"):
+        await empty.keeper.take()
+    assert empty.keeper.idle
+
+
+async def test_calls_that_are_served_at_once_keep_a_grant_awake(home: Home) -> None:
+    """A grant that nobody uses is renewed for its refresh token's sake only; this one is used."""
+    for _ in range(60):
+        await asyncio.sleep(MINUTE)
+        if home.keeper.take_now() is None:
+            await home.keeper.take()
+        home.keeper.give_back()
+    assert 2 <= len(home.endpoint.posts) <= 4
+
+
+async def test_whoever_is_served_at_once_still_sees_the_clock(home: Home) -> None:
+    """A wall clock that was set is noticed by calls that wait for nothing, within a second or so."""
+    assert home.keeper.take_now() is not None
+    planned = home.keeper.due_in(home.clock.now())
+    home.clock.step = LIFE / 2
+    await asyncio.sleep(1.5)
+    assert home.keeper.take_now() is not None
+    assert home.keeper.due_in(home.clock.now()) < planned - 2
+    assert home.keeper.take_now(home.clock.now()) is not None
+    for _ in range(3):
+        home.keeper.give_back()
+
+
 async def test_a_hundred_callers_on_an_expired_token_cause_one_post(home: Home) -> None:
     """And all of them are served with the new pair."""
     await asyncio.sleep(HOUR)

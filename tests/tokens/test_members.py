@@ -10,6 +10,7 @@ from proxy.clock import Now
 from proxy.errors import Refusal
 from proxy.store import Row, StoreError
 from proxy.store.memory import MemoryStore
+from proxy.tokens.backlog import AHEAD
 from proxy.tokens.grant import State
 from proxy.tokens.members import LINGER, MOST, Members
 from proxy.tokens.roster import Read, Roster
@@ -112,6 +113,15 @@ async def test_renewals_that_were_due_before_a_start_are_spread(server: Server) 
         assert (0, {State.FRESH: count}) == (server.resident, server.members.counts("questrade"))
 
 
+async def test_others_are_made_ready_while_some_ask(server: Server) -> None:
+    """What does not burden the broker is done for more of them at a time; what it is asked is not more for that."""
+    await server.put(100, age=3 * DAY)
+    server.endpoint.delay = 20.0
+    async with serving(server):
+        await asyncio.sleep(59.0)
+        assert (AHEAD * LIMIT, LIMIT) == (server.resident, server.endpoint.most)
+
+
 async def test_a_client_goes_before_all_that_is_renewed_in_the_background(server: Server) -> None:
     """Behind a herd of hundreds it would wait for minutes."""
     await server.put(300, age=3 * DAY)
@@ -140,6 +150,15 @@ async def test_while_the_endpoint_is_away_few_ask_and_all_are_served_after(serve
         await asyncio.sleep(30 * MINUTE)
         assert {State.FRESH: count} == server.members.counts("questrade")
     assert set(server.endpoint.current.values()) == {f"user{number}-1" for number in range(count)}
+
+
+async def test_an_endpoint_that_tells_nobody_anything_gets_few_tokens(server: Server) -> None:
+    """Nobody knows what became of any of these: hardly more are posted than may be out at a time, then one by one."""
+    await server.put(100, age=3 * DAY)
+    server.endpoint.delay, server.endpoint.silent = 30.0, True
+    async with serving(server):
+        await asyncio.sleep(2.5 * MINUTE)
+        assert LIMIT <= len({person for _, person in server.endpoint.posts}) <= 2 * LIMIT + 1
 
 
 async def test_one_person_s_dead_token_holds_up_nobody(server: Server) -> None:

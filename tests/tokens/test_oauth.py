@@ -374,10 +374,10 @@ async def test_a_server_without_tls_costs_nothing(authority: ca.Authority) -> No
 
     server = await asyncio.start_server(plain, "127.0.0.1", 0)
     with pytest.raises(NotSent):
-        await endpoint_at(server.sockets[0].getsockname()[1], authority.ca_file).ask(Refresh(Secret("SECRET")))
+        await endpoint_at(server.sockets[0].getsockname()[1], authority.ca_file).ask(Refresh(Secret("NEVER-SENT")))
     server.close()
 
-    assert b"SECRET" not in seen
+    assert b"NEVER-SENT" not in seen
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no certificate"])

@@ -50,7 +50,7 @@ class PortDoor:
         if policy.keyring.open_to_all or presented(headers) is not None:
             client = policy.keyring.identify(headers, visit.now)
             record.client = client.name
-            hold_to_certificate(policy, visit.door, visit.request, client)
+            hold_to_certificate(policy, visit.door, visit.request.transport, client)
         header_rules.check(headers)
         header_rules.check_handshake(headers)
         mount = policy.mounts.get(port.stream.mount)

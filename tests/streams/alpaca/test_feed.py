@@ -132,9 +132,11 @@ async def test_a_last_word_is_no_sign_that_nothing_is_missing() -> None:
     async with house() as at:
         feed, session = await opened(at), at.broker.last
         times = [feed.heard]
+        await asyncio.sleep(0.005)  # uvloop's clock goes by milliseconds
         await session.send({"T": "t", "S": "A"})
         assert 1 == len(await feed.receive())
         times.append(feed.heard)
+        await asyncio.sleep(0.005)
         await session.ws.ping(b"x")
         await session.error(402)
         assert 1 == len(await feed.receive())

@@ -1,0 +1,1 @@
+"""The proxies that are measured, each with its configuration: it checks the certificate and writes the bearer."""

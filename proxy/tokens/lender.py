@@ -1,0 +1,23 @@
+"""Who lends token pairs to calls: the keeper of a grant, or, in a process without custody, what stands in for it."""
+
+from typing import Protocol
+
+from proxy.clock import Now
+from proxy.secret import Secret
+from proxy.tokens.grant import Grant, TokenPair
+
+
+class Lender(Protocol):
+    """One grant. What each of these does is said at `Keeper`."""
+
+    name: str
+
+    async def take(self) -> TokenPair: ...
+    def take_now(self, now: Now | None = None) -> TokenPair | None: ...
+    def give_back(self) -> None: ...
+    async def renew(self, stale: int) -> TokenPair | None: ...
+    def accepted(self, generation: int) -> None: ...
+    @property
+    def grant(self) -> Grant: ...
+    @property
+    def access_token(self) -> Secret | None: ...
