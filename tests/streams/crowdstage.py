@@ -24,7 +24,7 @@ console: "off"
 store: sqlite:store.db
 key: file:master.key
 log: {{level: error}}
-limits: {{sockets_per_client: 5000, connections: 6000}}
+limits: {{sockets_per_client: 5000, connections: 6000, in_flight_per_client: 5000}}
 mounts: {{feed: {{broker: alpaca, api: stream, environment: simulator, scopes: [data]}}}}
 grants: {{feed: {{login: client-credentials, client_id: {client_id}, client_secret_file: feed.secret}}}}
 clients: {{bot: {{feed: [data]}}}}
