@@ -1,7 +1,6 @@
 """The load: wrk over kept connections, and a client of ours that opens a new connection for each call."""
 
 import json
-import shutil
 import socket
 import ssl
 import statistics
@@ -14,7 +13,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from bench.machine import pinned
-from bench.processes import Missing
+from bench.processes import Missing, program
 from bench.upstream import TARGET
 
 How = Literal["same", "each", "page"]
@@ -57,10 +56,7 @@ class Load:
 
 def wrk() -> str:
     """The program. Missing without one."""
-    found = shutil.which("wrk")
-    if found is None:
-        raise Missing("wrk is not on this machine; on Debian: apt-get install wrk")
-    return found
+    return program("wrk", "wrk")
 
 
 def kept(way: Way, *, core: int, clients: int, seconds: float, how: How = "same") -> Load:

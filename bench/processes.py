@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -19,6 +20,15 @@ STOP = 10.0
 
 class Missing(Exception):
     """A program is not there, or does not do what it should. The text says why, without a path."""
+
+
+def program(name: str, package: str) -> str:
+    """Where a program is. Missing, with the Debian package to install, without it."""
+    # Servers are not in the PATH of ordinary users.
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    if found is None:
+        raise Missing(f"{name} is not on this machine; on Debian: apt-get install {package}")
+    return found
 
 
 class Process:

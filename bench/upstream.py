@@ -4,12 +4,11 @@ import contextlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.processes import Missing, Process, free_port, run, running
+from bench.processes import Process, free_port, program, run, running
 from proxy.clock import SystemClock
 from proxy.simulator import ca
 
@@ -51,10 +50,7 @@ class Upstream:
 
 def nginx() -> str:
     """The program. Missing without one."""
-    found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-    if found is None:
-        raise Missing("nginx is not on this machine; on Debian: apt-get install nginx")
-    return found
+    return program("nginx", "nginx")
 
 
 def nginx_version() -> str:

@@ -2,11 +2,10 @@
 
 import contextlib
 import re
-import shutil
 from collections.abc import Iterator
 
 from bench.peers.peer import Peer, Served, Stage
-from bench.processes import Missing, run, running
+from bench.processes import program, run, running
 from bench.upstream import nginx, nginx_frame, nginx_version
 
 
@@ -34,15 +33,8 @@ server {{
         yield served
 
 
-def _haproxy_program() -> str:
-    found = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
-    if found is None:
-        raise Missing("haproxy is not on this machine; on Debian: apt-get install haproxy")
-    return found
-
-
 def _haproxy_version() -> str:
-    found = re.search(r"version ([\d.]+)", run("haproxy", _haproxy_program(), "-v"))
+    found = re.search(r"version ([\d.]+)", run("haproxy", program("haproxy", "haproxy"), "-v"))
     return found[1] if found else "unknown"
 
 
@@ -67,7 +59,7 @@ backend broker
   server broker 127.0.0.1:{stage.upstream.port} ssl verify required ca-file {stage.upstream.ca_file} \
 sni str(localhost) verifyhost localhost pool-max-conn 64
 """
-        return [_haproxy_program(), "-db", "-f", str(stage.write("haproxy.cfg", text))]
+        return [program("haproxy", "haproxy"), "-db", "-f", str(stage.write("haproxy.cfg", text))]
 
     served = stage.listening("haproxy", command)
     with running(served.process):

@@ -3,21 +3,17 @@
 import contextlib
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from bench.peers.peer import TOOLS, Peer, Served, Stage, fingerprint
-from bench.processes import Missing, run, running
+from bench.processes import program, run, running
 
 _SOURCE = Path(__file__).with_name("go") / "proxy.go"
 
 
 def _go() -> str:
-    found = shutil.which("go")
-    if found is None:
-        raise Missing("go is not on this machine; on Debian: apt-get install golang-go")
-    return found
+    return program("go", "golang-go")
 
 
 def _version() -> str:

@@ -15,7 +15,7 @@ import pytest
 from proxy.cli.run import _without_ours
 from proxy.settings import Settings
 from tests.cli.support import Person, invoke
-from tests.product import Program, send
+from tests.product import LOOP, Program, send, surroundings
 
 SHOW = (sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))")
 # Shows where it is to call, and stays until it is told to end.
@@ -84,7 +84,8 @@ def test_a_bearerd_within_finds_the_same_server(customer: Person) -> None:
 
     status, *names = done.out.splitlines()
     assert f"sqlite:{customer.home}/elsewhere/store.db" == json.loads(status)["store"]
-    assert ["BEARERD_CONFIG", "BEARERD_KEY", "BEARERD_STORE", "BEARERD_URL"] == names
+    loop = [LOOP] if LOOP in surroundings(customer.home) else []  # the tests run on another than the usual one
+    assert ["BEARERD_CONFIG", *loop, "BEARERD_KEY", "BEARERD_STORE", "BEARERD_URL"] == names
 
 
 def test_the_master_key_stays_here(settings: Settings) -> None:

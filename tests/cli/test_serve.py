@@ -13,7 +13,7 @@ import pytest
 from proxy.cli.exits import Stop
 from proxy.cli.serve import console_token
 from tests.cli.support import Person, invoke
-from tests.product import ROOT, START, surroundings
+from tests.product import LOOP, ROOT, START, surroundings
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -166,7 +166,7 @@ def test_a_loop_that_is_not_installed_is_a_mistake_of_the_configuration(customer
     customer.config.write_text(f"{customer.config.read_text()}\nengine: {{loop: uvloop}}\n")
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_UVLOOP, str(customer.config)],
-        env=surroundings(customer.home),
+        env={name: value for name, value in surroundings(customer.home).items() if name != LOOP},  # the file is to say
         capture_output=True,
         text=True,
         timeout=START,

@@ -1,8 +1,6 @@
 """Which connection a call goes over. What both upstreams have to do is in `tests/relay/test_upstream.py`."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -11,22 +9,10 @@ from proxy.brokers.origin import HostPattern, Origin
 from proxy.outbound import Lost, NotSent
 from proxy.relay.pool import pooled
 from proxy.relay.pool.pool import IDLE, SHORTEST_IDLE
-from proxy.relay.pool.pooled import PooledUpstream
 from tests.callers import eventually
-from tests.calling import ANYWHERE, call, fetch
-from tests.lab import CA_FILE, TRUST
-from tests.wire import ScriptedBroker, Visit, accept, answer, reset
-
-
-@asynccontextmanager
-async def scene() -> AsyncIterator[tuple[PooledUpstream, ScriptedBroker]]:
-    broker, upstream = ScriptedBroker(TRUST.tls), PooledUpstream()
-    await broker.start()
-    try:
-        yield upstream, broker
-    finally:
-        await upstream.close()
-        await broker.stop()
+from tests.calling import ANYWHERE, call, fetch, scene
+from tests.lab import CA_FILE
+from tests.wire import Visit, accept, answer, reset
 
 
 async def test_a_connection_is_at_hand_for_its_grant_alone() -> None:

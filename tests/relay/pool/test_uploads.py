@@ -2,28 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
 
 import pytest
 
 from proxy.errors import Refusal
 from proxy.outbound import Lost
-from proxy.relay.pool.pooled import PooledUpstream
 from proxy.relay.upstream import Upload
-from tests.calling import ANYWHERE, call, fetch
-from tests.lab import TRUST
-from tests.wire import ScriptedBroker, Visit, accept, answer
-
-
-@asynccontextmanager
-async def scene() -> AsyncIterator[tuple[PooledUpstream, ScriptedBroker]]:
-    broker, upstream = ScriptedBroker(TRUST.tls), PooledUpstream()
-    await broker.start()
-    try:
-        yield upstream, broker
-    finally:
-        await upstream.close()
-        await broker.stop()
+from tests.calling import ANYWHERE, call, fetch, scene
+from tests.wire import Visit, accept, answer
 
 
 async def pieces(of: Iterable[bytes], *, then: BaseException | None = None) -> AsyncIterator[bytes]:
