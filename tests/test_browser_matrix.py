@@ -233,7 +233,7 @@ async def attack_the_listener(window: Window) -> tuple[set[str], set[str]]:
     runs = [window.attack(page, name, hosts.get(name, ""), only=some.get(name, ())) for name, page in pages.items()]
     read = dict(zip(pages, await asyncio.gather(*runs), strict=True))
     ways = {f"{page}.{way}" for page, found in read.items() for way in found}
-    async for _ in eventually(10):  # a busy browser
+    async for _ in eventually(30):  # a busy browser lets a socket wait 5 s after many that failed, one by one
         if NEVER_LEAVE >= {way.partition(".")[2] for way in ways - set(window.scene.calls)}:
             break
     for page in pages.values():

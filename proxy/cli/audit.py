@@ -33,13 +33,15 @@ def audit() -> None:
 @click.option("-n", "--lines", default=20, show_default=True, help="How many records to begin with.")
 def tail(*, follow: bool, lines: int) -> None:
     """Print the newest records."""
-    from proxy.audit.reading import newest
+    from proxy.audit.reading import last, newest
 
     invocation = current()
     directory = _trail(invocation)
-    _show(invocation, newest(directory, lines))
+    shown = newest(directory, lines)
+    _show(invocation, shown)
     if follow:
-        asyncio.run(_follow(invocation, directory))
+        # From what was shown on: what is written meanwhile would be missed if the end were looked up again.
+        asyncio.run(_follow(invocation, directory, shown[-1]["seq"] if shown else last(directory)))
 
 
 def _filters(command: Callable[..., None]) -> Callable[..., None]:
@@ -149,10 +151,11 @@ def _both(found: Iterator[bytes]) -> "Iterator[tuple[bytes, Fields]]":
             continue
 
 
-async def _follow(invocation: Invocation, directory: Path) -> None:
-    from proxy.audit.reading import last, records, size
+async def _follow(invocation: Invocation, directory: Path, known: int) -> None:
+    """Print what comes after the record `known`, for as long as one looks."""
+    from proxy.audit.reading import records, size
 
-    known, seen = await asyncio.to_thread(last, directory), (0, 0)
+    seen = (0, 0)
     while True:
         now = await asyncio.to_thread(size, directory)
         if now != seen:
