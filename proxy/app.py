@@ -14,7 +14,6 @@ from proxy.assembly import (
     destinations,
     endpoint_of,
     mount_of,
-    needs_restart,
     open_ports,
     policy_of,
     speak,
@@ -24,26 +23,24 @@ from proxy.audit.acts import Acts
 from proxy.audit.calls import Calls
 from proxy.clientkeys import ClientKeys
 from proxy.clock import Clock, SystemClock
-from proxy.config import ConfigInvalid
 from proxy.console.server import Console
 from proxy.custody import Custody, socket_path
 from proxy.doors import Doors
 from proxy.express import Express
 from proxy.gate.clients import Keyring
 from proxy.gateway import Gateway
-from proxy.halting import concerns
+from proxy.gauges import measure
 from proxy.halts import Halts
 from proxy.keepers import Keepers
-from proxy.listener import Listener
 from proxy.metrics import Metrics
-from proxy.operations import NotPossible, Operations
+from proxy.operations import Operations
 from proxy.parser import check_parser
 from proxy.rates import rates_of
 from proxy.relay.dialling import Dialler
 from proxy.relay.upstream import Place
+from proxy.reloading import Reloading
 from proxy.settings import Settings
-from proxy.store import StoreError
-from proxy.tokens.grant import State, TokenPair
+from proxy.tokens.grant import TokenPair
 from proxy.tokens.oauth import TokenEndpoint
 from proxy.tokens.skew import Skew
 from proxy.watch import Watcher
@@ -104,23 +101,22 @@ class App:
             self._lane_at,
             sockets=crew.socket_for if crew else None,
         )
-        self._reread = reread
         self._upstream, self._dialler = upstream_of(settings.config), Dialler()
-        self._ports = open_ports(self.gateway, self.doors.open_port)
+        self.port_streams = open_ports(self.gateway, self.doors.open_port)
         self._hubs = speak(self.gateway, self.clock, lambda: self.settings, lambda: self.doors.url)
         self._console_token = console_token or secrets.token_urlsafe(24)
         self._console_reusable = console_reusable
-        self._consoles: list[Console] = []
+        self.consoles: list[Console] = []
         commands, holding = self.operations.commands(), self.operations.holding()
         if crew is not None:  # what a command has changed counts everywhere when it is answered
             commands, holding = crew.settled(commands), crew.settled_holding(holding)
         self._admin = AdminSocket(socket_path(settings.config), commands, holding)
-        self._watcher = Watcher(self)
+        self.watcher = Watcher(self)
         self.watchdog = Watchdog(self.gateway.pressure.noticed)
         self._tasks: list[asyncio.Task[None]] = []
         self._recording: asyncio.Task[None] | None = None  # until the last call has ended
         self._leading: asyncio.Task[None] | None = None  # likewise: calls in workers may still need a token
-        self._changing = asyncio.Lock()  # one reload or stop at a time
+        self._reloading = Reloading(self, reread)
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -135,9 +131,9 @@ class App:
             if self.crew is not None:
                 await self.crew.begin(self)
                 self._leading = self._launch(self.crew.run())
-            await self._watcher.begin()
+            await self.watcher.begin()
             await self.start_keepers()
-            self.gateway.policy = self._policy(self.settings)
+            self.gateway.policy = self.policy_for(self.settings)
             await asyncio.gather(*(keeper.warm(WARM_UP) for keeper in self.keepers.values()))
             await self.doors.open(config)
             for address in config.console:
@@ -153,7 +149,7 @@ class App:
                     given=await self.crew.own_socket(address) if self.crew is not None else None,
                 )
                 await console.start()
-                self._consoles.append(console)
+                self.consoles.append(console)
             if self.crew is not None:
                 await self.crew.ready()
             await self._admin.start()
@@ -161,8 +157,8 @@ class App:
             await self.stop()
             raise
         self.watchdog.start()
-        work = [self._watcher.run(), self.keepers.run(), self.keys.last_use.run()]
-        work += [self.gateway.streams.run(), self._hubs.run(), self._ports.run()]
+        work = [self.watcher.run(), self.keepers.run(), self.keys.last_use.run()]
+        work += [self.gateway.streams.run(), self._hubs.run(), self.port_streams.run()]
         work.append(self._upstream.run(self._destinations))
         if self.doors.certificates is not None:
             work.append(self.doors.certificates.run(self.doors.rename))
@@ -181,7 +177,7 @@ class App:
     async def stop(self) -> None:
         """Drain: refuse new calls, let those inside and a redeem that is out end, close. Harmless twice."""
         self.stopping = True  # readiness says so first: a load balancer needs a moment to look elsewhere
-        async with self._changing:
+        async with self._reloading.alone:
             await self._stop()
 
     async def _stop(self) -> None:
@@ -200,16 +196,16 @@ class App:
             self.crew.drain(shutdown.grace)
         await self.doors.stop_accepting()
         await self.gateway.streams.end_all()
-        await self._ports.ports.close()
+        await self.port_streams.ports.close()
         # Calls inside may still need a token, so keepers close beside them, not before.
         drained = [self.crew.drained(shutdown.grace)] if self.crew is not None else []
         await asyncio.gather(self.gateway.serving.drained(shutdown.grace), self.keepers.close(), *drained)
         await self.keys.last_use.finish()
         await self.doors.close()
-        await asyncio.gather(*(console.stop() for console in self._consoles))
+        await asyncio.gather(*(console.stop() for console in self.consoles))
         await self._upstream.close()
         await self._dialler.close()
-        self._consoles = []
+        self.consoles = []
         if self._leading is not None and self.crew is not None:
             self._leading.cancel()
             await asyncio.wait([self._leading])
@@ -234,12 +230,12 @@ class App:
     @property
     def console_url(self) -> str | None:
         """The console with its token, for the person who started the server; None if it is off."""
-        return self._consoles[0].url if self._consoles else None
+        return self.consoles[0].url if self.consoles else None
 
     @property
     def console_address(self) -> str | None:
         """The console without its token; None if it is off."""
-        return self._consoles[0].place if self._consoles else None
+        return self.consoles[0].place if self.consoles else None
 
     # -- what requests are decided by ---------------------------------------------------------------------------------
 
@@ -247,7 +243,8 @@ class App:
         """The token endpoint of a grant's environment."""
         return endpoint_of(self.settings, self.settings.grant(grant), self.skew)
 
-    def _policy(self, settings: Settings) -> Policy:
+    def policy_for(self, settings: Settings) -> Policy:
+        """What calls are decided by under these settings, which metrics, budgets and ports hear of too."""
         mounts = {name: self._mount(settings, name) for name in settings.config.mounts}
         clients = settings.config.clients
         self.metrics.allow(
@@ -258,7 +255,7 @@ class App:
         )
         self.gateway.pacing.define(rates_of(settings))
         self.gateway.streams.per_client = settings.config.limits.sockets_per_client
-        self._ports.ports.define(
+        self.port_streams.ports.define(
             {name: mount.stream_ports for name, mount in settings.config.mounts.items()},
             free=all(address.loopback for address in settings.config.listen),
         )
@@ -293,116 +290,19 @@ class App:
     @property
     def store_fault(self) -> str:
         """What is wrong with the store right now; empty if nothing is."""
-        return self._watcher.store_fault
+        return self.watcher.store_fault
 
     def config_changed(self) -> bool:
         """Whether the file is another than the one that was loaded."""
-        return self._watcher.file_changed
+        return self.watcher.file_changed
 
     async def reload(self) -> dict[str, Any]:
-        """Take over the configuration whole, or raise and keep the old one. Returns what changed."""
-        self._check_running()  # here too: a stop waits for commands that wait
-        async with self._changing:
-            self._check_running()
-            old = self.settings.config
-            try:
-                await self._take_over()
-            except (ConfigInvalid, NotPossible, StoreError) as error:
-                self.last_problems = [f"the last reload was refused: {error}"]
-                await self.acts.record("reload", outcome="failed")
-                raise
-            self.last_problems = []
-        new = self.settings.config
-        changed = [key for key in type(new).model_fields if getattr(old, key) != getattr(new, key)]
-        log.info("configuration reloaded", changed=changed)
-        await self.acts.record("reload", changed=changed)
-        return {"changed": changed}
-
-    def _check_running(self) -> None:
-        if self.stopping:
-            raise NotPossible("bearerd is shutting down; nothing was loaded")
-
-    async def _take_over(self) -> None:
-        settings = await asyncio.to_thread(self._reread)
-        self._check_change(settings)
-        # What may fail comes first, and is undone if it does.
-        certificates = self.doors.certificates
-        in_force = await certificates.read(settings.config) if certificates is not None else None
-        keepers = await self.keepers.new(settings)
-        try:
-            roots = await self._new_roots(settings)
-        except BaseException:
-            await asyncio.gather(*(keeper.close() for keeper in keepers.values()))
-            raise
-        # From here to the new policy nothing is awaited: no call sees half of it.
-        self.settings, self._watcher.file_changed = settings, False
-        self.custody.trail.keep_days = settings.config.audit.keep_days
-        dropped = self.keepers.take_over(settings, keepers)
-        self.gateway.policy = self._policy(settings)
-        gone = self.doors.take_over(settings.config, roots, in_force)
-        if self.crew is not None:
-            self.crew.policy_changed()
-            await self.crew.settle()
-        for keeper in dropped:
-            self.metrics.gone(keeper.name)
-        for console in self._consoles:
-            console.allow_hosts(settings.config.allowed_hosts)
-        # Nobody asked for the calls inside to end: one of them may be an order.
-        grace = settings.config.shutdown.grace
-        await asyncio.gather(self.doors.retire(gone, grace=grace), self.keepers.drop(dropped))
-        await self._ports.ports.tidy()
-
-    def _check_change(self, settings: Settings) -> None:
-        """Raise `NotPossible` for what a running server cannot take over."""
-        old, new = self.settings.config, settings.config
-        if fixed := needs_restart(old, new):
-            raise NotPossible(f"{', '.join(fixed)} can't change in a running server; nothing was loaded. Restart it")
-        for name, grant in settings.grants.items():
-            known = self.keepers.get(name)
-            before = self.settings.grants.get(name, grant).login
-            other = (before.kind, before.placement) != (grant.login.kind, grant.login.placement)
-            # Its token is worth nothing at another place, and must not be sent there; nor elsewhere in a call.
-            if known is not None and (
-                other or not known.serves(grant.broker.name, grant.environment.name, grant.login.name)
-            ):
-                place = f"{grant.broker.name}/{grant.environment.name}, login {grant.login.name}"
-                raise NotPossible(
-                    f"grant {name} can't move to {place}; nothing was loaded. "
-                    "Give the mount another grant, and log in for that one"
-                )
-
-    async def _new_roots(self, settings: Settings) -> list[Listener]:
-        try:
-            return await self.doors.new_roots(settings.config)
-        except OSError as error:
-            raise NotPossible(f"{error.strerror or error}; nothing was loaded") from None
+        """Take over the configuration whole, or raise and keep the old one. See `Reloading.run`."""
+        return await self._reloading.run()
 
     def rendered_metrics(self) -> bytes:
         """The metrics as text, with the ages of the tokens as they are now."""
-        self.metrics.journal_slots(lambda: self.custody.journal.slots_in_use)
-        self.metrics.store_up(not self.store_fault)
-        self.metrics.loop(lag=self.watchdog.lag, overloaded=not self.gateway.pressure.calm)
-        certificates = self.doors.certificates
-        self.metrics.certificate(certificates.ends if certificates is not None else None)
-        self.metrics.client_keys(self.keys.next_ends())
-        trail = self.custody.trail.standing
-        self.metrics.audit(trail.written, trail.lost, waiting=trail.waiting, failing=bool(trail.fault))
-        self.metrics.budgets(self.gateway.pacing.left())
-        self.gateway.streams.measure()
-        self.metrics.halted({name: concerns(self.halts, name) for name in self.settings.config.mounts})
-        for standing in (keeper.standing() for keeper in self.keepers.values()):
-            members = {state.value: count for state, count in self.keepers.members(standing.grant).items()}
-            self.metrics.standing(standing.grant, standing.state.value, standing.since, members)
-            if standing.state is State.NONE:
-                self.metrics.no_token_pair(standing.grant)
-                continue
-            self.metrics.token_pair(
-                standing.grant,
-                generation=standing.generation,
-                access=(standing.refreshed, standing.access_expires),
-                refresh=(standing.refreshed, standing.dies),
-                ends=standing.ends,
-            )
+        measure(self)
         return self.metrics.render()
 
 

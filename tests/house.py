@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,12 @@ from tests.wire import Reply, connected
 
 ACCOUNT = "/questrade/v1/accounts/26598145"
 ORDER = {"symbolId": 8049, "quantity": 10, "action": "Buy", "orderType": "Limit", "limitPrice": 1, "timeInForce": "Day"}
+
+READ_ONLY = ("bot: {questrade: [read_acc, read_md, trade]}", "bot: {questrade: [read_acc, read_md]}")
+SECOND = (
+    "mounts:",
+    "mounts:\n  second: {broker: questrade, environment: simulator, scopes: [read_acc], port: 0}",
+)
 
 
 @dataclass
@@ -131,3 +138,19 @@ async def house(
         if login:
             await app.operations.login("questrade", simulator.links().refresh_token or "")
         yield found
+
+
+async def answers(port: int) -> bool:
+    """Whether somebody listens there."""
+    try:
+        async with connected("127.0.0.1", port):
+            return True
+    except OSError:
+        return False
+
+
+def taken_port() -> socket.socket:
+    """A socket that holds a port."""
+    holder = socket.create_server(("127.0.0.1", 0))
+    holder.settimeout(0)
+    return holder

@@ -31,7 +31,7 @@ LAYERS = {
     "gateway": 4, "intake": 4, "emulation": 4, "listener": 4, "vestibule": 4, "console": 4, "admin": 4, "custody": 4,
     "admission": 4, "streams": 4, "authorizations": 4, "provenance": 4, "keepers": 4, "adoption": 4, "rates": 4,
     "doors": 4, "connection": 4, "quietserver": 4, "express": 4, "trip": 4, "serving": 4,
-    "clientele": 5, "partneroauth": 5, "operations": 5, "halting": 5, "assembly": 5, "watch": 5, "app": 5,
+    "clientele": 5, "gauges": 5, "reloading": 5, "partneroauth": 5, "operations": 5, "halting": 5, "assembly": 5, "watch": 5, "app": 5,
     "simulator": 5, "workers": 5,
     "cli": 6,
     "__main__": 7,

@@ -244,7 +244,7 @@ async def test_a_store_that_fails_is_said(state_dir: Path) -> None:
         raise StoreError("the disk is full")
 
     async with consenting(state_dir) as home:
-        console = home.app._consoles[0]
+        console = home.app.consoles[0]
         console._callback = Callback(fails, await asyncio.to_thread(Pages))
         _, page = await followed(home, await home.consent())
 
