@@ -14,7 +14,7 @@ UV_LOCK = uv pip compile -q --universal --generate-hashes --no-header --no-emit-
 # Without compiled files each start would compile a thousand modules: 0.5 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test loops check advisories fix run bench soak mutants image lock clean
+.PHONY: help demo test loops pythons check advisories fix run bench soak mutants screenshots image release lock clean
 .PHONY: check-types check-security check-files check-advisories
 
 help: ## list the targets
@@ -44,6 +44,9 @@ loops: $(TEST) ## all tests once more, on Python's own event loop; `make test` h
 	$(PYTEST) --loop=asyncio -n 3 --dist worksteal -m "not soak and not timing" $(ARGS)
 	$(PYTEST) --loop=asyncio -m "timing and not soak" $(ARGS) || test $$? = 5
 
+pythons: $(TEST) ## the core of the tests under each Python that is here, 3.11 to 3.14; ARGS="3.13" for some of them
+	$(BIN)/python scripts/pythons.py $(ARGS)
+
 check: $(TEST) ## lint, types, known advisories; changes no file
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -56,10 +59,10 @@ check-security:
 	$(BIN)/bandit -q -c pyproject.toml -r proxy
 
 check-files:
-	$(BIN)/hadolint Dockerfile
+	$(BIN)/hadolint Dockerfile examples/bot/Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@test ! -e config.schema.json || $(BIN)/check-jsonschema --schemafile config.schema.json config.example.yaml examples/schwab.yaml
-	@sh -n scripts/setup && sh -n scripts/advisories && bash -n .ci/run
+	$(BIN)/shellcheck scripts/setup scripts/advisories .ci/run
 
 check-advisories:
 	@scripts/advisories
@@ -83,18 +86,22 @@ soak: $(SOAK) ## the figures at full length, and the properties with many more e
 mutants: $(TEST) ## how many planted faults the tests of the deciding code notice; ARGS=gate/target.py or --sample 20
 	$(BIN)/python tests/mutants.py $(ARGS)
 
+screenshots: $(TEST) ## make the README's pictures anew: four minutes of a demo, in a real Chromium
+	$(BIN)/python scripts/screenshots.py
+
 image: ## build the container image, with docker or buildah
-	@if command -v docker >/dev/null && docker info >/dev/null 2>&1; then exec docker build -t bearerd .; \
-	elif command -v buildah >/dev/null; then exec buildah build --format docker -t bearerd .; \
-	else echo "make image needs a running docker, or buildah; neither was found." >&2; exit 1; fi
+	@python3 scripts/image.py build $(ARGS)
+
+release: $(TEST) ## dist/: sdist, wheel, SBOM and SHA256SUMS of what is committed; ARGS=--dirty for a try
+	$(BIN)/python scripts/release.py $(ARGS)
 
 lock: ## resolve the lock files again (needs uv); newer versions with ARGS=--upgrade
 	@command -v uv >/dev/null || { echo "make lock needs uv (pipx install uv)." >&2; exit 1; }
-	$(UV_LOCK) $(ARGS) --extra postgres pyproject.toml -o locks/runtime.txt
+	$(UV_LOCK) $(ARGS) --extra postgres --extra otel pyproject.toml -o locks/runtime.txt
 	$(UV_LOCK) $(ARGS) --group build -o locks/build.txt
-	$(UV_LOCK) $(ARGS) --extra postgres pyproject.toml --group dev --group clients -o locks/dev.txt
+	$(UV_LOCK) $(ARGS) --extra postgres --extra otel pyproject.toml --group dev --group clients -o locks/dev.txt
 	$(UV_LOCK) $(ARGS) --group legacy --override locks/legacy.overrides -o locks/legacy.txt
 
 clean: ## remove what was set up, built and cached
-	rm -rf .venv .venv-legacy .venv-bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage tests/clients/node_modules bench/peers/node/node_modules
+	rm -rf .venv .venv-legacy .venv-bench .venv-pythons build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage tests/clients/node_modules bench/peers/node/node_modules
 	find proxy tests bench -name __pycache__ -prune -exec rm -rf {} +

@@ -48,7 +48,8 @@ with state and PKCE, and judges the answer that `console/callback.py` or a perso
 the code, through the same journal as a refresh. `brokers/` says what differs between brokers, as data.
 
 `custody.py` opens journal and store, `doors.py` the listeners, `app.py` puts the rooms together, `cli/` talks to
-`admin.py`, `console/` shows how it stands, and `simulator/` are brokers to practise against.
+`admin.py`, `console/` shows how it stands and how it was (`history.py` keeps a day of counts for its charts), and
+`simulator/` are brokers to practise against.
 """
 
 __version__ = "0.1.0"

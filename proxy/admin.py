@@ -3,8 +3,13 @@
 The socket is 0600 in the 0700 state directory, and both ends ask the system whose process the other one is: a token to
 log in with travels here. A command that has begun runs to its end even if nobody waits for its answer any more.
 
-    → {"command": "login", "params": {"mount": "questrade", "token": …}}
-    ← {"ok": {…}}     or     {"error": {"kind": "login-failed", "message": …, "fix": null}}
+    → {"protocol": 1, "command": "login", "params": {"mount": "questrade", "token": …}}
+    ← {"ok": {…}, "version": "0.1.0"}
+      or {"error": {"kind": "login-failed", "message": …, "fix": null}, "version": "0.1.0"}
+
+Both ends may be of different versions of bearerd, while a server runs that was started before an upgrade. Of another
+`protocol` nothing is carried out; of the same one, a command that the server lacks is refused, and the refusal names
+both versions.
 
 What a held command gives lasts as long as the caller keeps the connection open: it ends with the caller, however
 that one ends.
@@ -23,15 +28,16 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Literal
 
-from proxy import logs
+from proxy import __version__, logs
 from proxy.audit.caller import caller
 from proxy.config import ConfigInvalid
 from proxy.store import StoreError
 
-Kind = Literal["login-failed", "not-possible", "store", "config", "bad-request", "internal"]
+Kind = Literal["login-failed", "not-possible", "store", "config", "bad-request", "internal", "other-version"]
 Command = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 Holding = Callable[[dict[str, Any]], AbstractAsyncContextManager[dict[str, Any]]]
 
+PROTOCOL = 1
 LARGEST = 64 * 1024  # bytes of a request
 PATIENCE = 60.0
 GRACE = 5.0
@@ -141,7 +147,7 @@ class AdminSocket:
 
     async def _answer(self, writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
         async with asyncio.timeout(self._patience):
-            writer.write(json.dumps(answer).encode() + b"\n")
+            writer.write(json.dumps({**answer, "version": __version__}).encode() + b"\n")
             await writer.drain()
 
     async def _hold(
@@ -166,9 +172,11 @@ class AdminSocket:
         """The command and its params, or at once the answer that they deserve. What came is never quoted."""
         try:
             request = json.loads(await reader.readline())
-            command, params = request["command"], request.get("params", {})
+            command, params, protocol = request["command"], request.get("params", {}), request.get("protocol", PROTOCOL)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return _error("bad-request", f"The request is no JSON object in one line of at most {LARGEST} bytes.")
+        if protocol != PROTOCOL:
+            return _error("other-version", f"The server speaks version {PROTOCOL} of the admin protocol only.")
         known = {*self._commands, *self._holding}
         if not isinstance(command, str) or command not in known or not isinstance(params, dict):
             return _error("bad-request", f"There is no such command; there are {', '.join(sorted(known))}.")
@@ -193,11 +201,13 @@ def _failure(command: str, error: Exception) -> dict[str, Any]:
         case LoginFailed():
             return _error("login-failed", str(error))
         case StoreError():
-            return _error("store", str(error))
+            return _error("store", str(error), getattr(error, "fix", None))
         case ConfigInvalid():
             return _error("config", str(error))
-        case OSError(strerror=str(reason)):
+        case OSError(strerror=str(reason), filename=None):
             return _error("not-possible", reason)
+        case OSError(strerror=str(reason), filename=place):
+            return _error("not-possible", f"{place}: {reason}")
         case _:
             log.error("a command failed", command=command, exc_info=error)
             return _error("internal", f"bearerd failed at `{command}`; its log says where.")
@@ -230,7 +240,8 @@ async def held(
             async with asyncio.timeout(timeout):
                 reader, writer = await _connect(path)
                 stack.callback(writer.close)
-                writer.write(json.dumps({"command": command, "params": params}).encode() + b"\n")
+                request = {"protocol": PROTOCOL, "command": command, "params": params}
+                writer.write(json.dumps(request).encode() + b"\n")
                 await writer.drain()
                 answer = await _line(reader)
         except TimeoutError:
@@ -257,7 +268,16 @@ def _read_answer(answer: bytes, path: Path) -> dict[str, Any]:
         failed = CommandFailed(error["kind"], error["message"], error["fix"])
     except (ValueError, LookupError, TypeError):
         raise ServerGone(f"The server at {path} ended before it had answered.") from None
-    raise failed
+    raise _across_versions(failed, answered.get("version"))
+
+
+def _across_versions(failed: CommandFailed, version: object) -> CommandFailed:
+    """The same, or that the two ends do not fit each other, if that is why the server did not understand."""
+    if version == __version__ or failed.kind not in ("bad-request", "internal", "other-version"):
+        return failed
+    theirs = f"bearerd {version}" if isinstance(version, str) else "an older bearerd"
+    message = f"The server is {theirs}, this command is bearerd {__version__}: {failed.message}"
+    return CommandFailed("other-version", message, "restart the server, so that both are of one version")
 
 
 async def _connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -2,14 +2,15 @@
 
 import asyncio
 import os
-import secrets
 from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from proxy import __version__, logs
+from proxy.activation import Activated
 from proxy.admin import AdminSocket
 from proxy.admission import Door, Mount, Policy
+from proxy.alerts.alerts import Alerts
 from proxy.assembly import (
     destinations,
     endpoint_of,
@@ -17,6 +18,7 @@ from proxy.assembly import (
     open_ports,
     policy_of,
     speak,
+    trace,
     upstream_of,
 )
 from proxy.audit.acts import Acts
@@ -24,6 +26,7 @@ from proxy.audit.calls import Calls
 from proxy.clientkeys import ClientKeys
 from proxy.clock import Clock, SystemClock
 from proxy.console.server import Console
+from proxy.console.session import Pass
 from proxy.custody import Custody, socket_path
 from proxy.doors import Doors
 from proxy.express import Express
@@ -31,8 +34,11 @@ from proxy.gate.clients import Keyring
 from proxy.gateway import Gateway
 from proxy.gauges import measure
 from proxy.halts import Halts
+from proxy.history import History, budgets_of
 from proxy.keepers import Keepers
+from proxy.listener import OPEN
 from proxy.metrics import Metrics
+from proxy.notify import Manager, Notifier, summary
 from proxy.operations import Operations
 from proxy.parser import check_parser
 from proxy.rates import rates_of
@@ -43,6 +49,7 @@ from proxy.settings import Settings
 from proxy.tokens.grant import TokenPair
 from proxy.tokens.oauth import TokenEndpoint
 from proxy.tokens.skew import Skew
+from proxy.traceexport import Export
 from proxy.watch import Watcher
 from proxy.watchdog import Watchdog
 
@@ -71,8 +78,12 @@ class App:
         console_reusable: bool = False,
         clock: Clock | None = None,
         crew: "Crew | None" = None,
+        manager: Manager | None = None,
+        activated: Activated | None = None,
     ) -> None:
         self.crew = crew
+        self.manager = manager or Notifier()
+        self._activated = activated or Activated({})
         self.settings = settings
         self.custody = custody
         self.clock = clock or SystemClock()
@@ -94,28 +105,36 @@ class App:
         self.last_problems: list[str] = []
         self.calls, self.acts = Calls(custody.trail), Acts(custody.trail)
         self.gateway = Gateway(Policy({}, Keyring({}, {}), 0, 0, self.halts), self.metrics, self.clock, self.calls)
+        self.history = History(
+            self.clock,
+            self.metrics,
+            mounts=lambda: self.settings.config.mounts,
+            budgets=lambda: budgets_of(self.gateway.pacing),
+        )
         self.doors = Doors(
             self.clock,
             self.gateway.handle,
             self.metrics.handshake_failed,
             self._lane_at,
-            sockets=crew.socket_for if crew else None,
+            sockets=crew.socket_for if crew else self._activated.socket_for,
         )
         self._upstream, self._dialler = upstream_of(settings.config), Dialler()
         self.port_streams = open_ports(self.gateway, self.doors.open_port)
         self._hubs = speak(self.gateway, self.clock, lambda: self.settings, lambda: self.doors.url)
-        self._console_token = console_token or secrets.token_urlsafe(24)
-        self._console_reusable = console_reusable
+        self._console_pass = Pass(console_token, reusable=console_reusable)
         self.consoles: list[Console] = []
-        commands, holding = self.operations.commands(), self.operations.holding()
+        self.commands, holding = self.operations.commands(), self.operations.holding()
         if crew is not None:  # what a command has changed counts everywhere when it is answered
-            commands, holding = crew.settled(commands), crew.settled_holding(holding)
-        self._admin = AdminSocket(socket_path(settings.config), commands, holding)
+            self.commands, holding = crew.settled(self.commands), crew.settled_holding(holding)
+        self._admin = AdminSocket(socket_path(settings.config), self.commands, holding)
         self.watcher = Watcher(self)
+        self.alerts = Alerts(self)
         self.watchdog = Watchdog(self.gateway.pressure.noticed)
+        self._export: Export | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._recording: asyncio.Task[None] | None = None  # until the last call has ended
         self._leading: asyncio.Task[None] | None = None  # likewise: calls in workers may still need a token
+        self._telling: asyncio.Task[None] | None = None  # of what goes wrong, a stop included
         self._reloading = Reloading(self, reread)
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -123,46 +142,57 @@ class App:
     async def start(self) -> None:
         """Open everything, in an order in which nothing is reachable before it is ready. Raises what rooms raise."""
         check_parser()
-        config = self.settings.config
         try:
-            await self.custody.trail.open()
-            self._recording = self._launch(self.custody.trail.run())
-            self.acts.started(__version__)
-            if self.crew is not None:
-                await self.crew.begin(self)
-                self._leading = self._launch(self.crew.run())
-            await self.watcher.begin()
-            await self.start_keepers()
-            self.gateway.policy = self.policy_for(self.settings)
-            await asyncio.gather(*(keeper.warm(WARM_UP) for keeper in self.keepers.values()))
-            await self.doors.open(config)
-            for address in config.console:
-                console = Console(
-                    address,
-                    token=self._console_token,
-                    reusable=self._console_reusable,
-                    view=self.operations,
-                    grace=config.shutdown.grace,
-                    allowed_hosts=config.allowed_hosts,
-                    # On this machine alone it is looked at by programs that trust no certificate of ours.
-                    certificates=None if address.loopback else self.doors.certificates,
-                    given=await self.crew.own_socket(address) if self.crew is not None else None,
-                )
-                await console.start()
-                self.consoles.append(console)
-            if self.crew is not None:
-                await self.crew.ready()
-            await self._admin.start()
+            async with self._reloading.alone:  # one that is asked for meanwhile would make every keeper twice
+                await self._open()
         except BaseException:
             await self.stop()
             raise
         self.watchdog.start()
         work = [self.watcher.run(), self.keepers.run(), self.keys.last_use.run()]
-        work += [self.gateway.streams.run(), self._hubs.run(), self.port_streams.run()]
+        work += [self.gateway.streams.run(), self._hubs.run(), self.port_streams.run(), self.history.run()]
         work.append(self._upstream.run(self._destinations))
         if self.doors.certificates is not None:
             work.append(self.doors.certificates.run(self.doors.rename))
+        if self._export is not None:
+            work.append(self._export.run())
         self._tasks = [self._launch(each) for each in work]
+        self._telling = self._launch(self.alerts.run())
+
+    async def _open(self) -> None:
+        config = self.settings.config
+        await self.custody.trail.open()
+        self._recording = self._launch(self.custody.trail.run())
+        self.acts.started(__version__)
+        if self.crew is not None:
+            await self.crew.begin(self)
+            self._leading = self._launch(self.crew.run())
+        await self.watcher.begin()
+        await self.start_keepers()
+        self.gateway.policy = self.policy_for(self.settings)
+        await asyncio.gather(*(keeper.warm(WARM_UP) for keeper in self.keepers.values()))
+        self._export = trace(self.gateway, self.settings, self.metrics)
+        if self._export is not None:
+            await self._export.begin()
+        await self.doors.open(config)
+        for address in config.console:
+            console = Console(
+                address,
+                admits=self._console_pass,
+                view=self.operations,
+                grace=config.shutdown.grace,
+                allowed_hosts=config.allowed_hosts,
+                # On this machine alone it is looked at by programs that trust no certificate of ours.
+                certificates=None if address.loopback else self.doors.certificates,
+                given=await (
+                    self.crew.own_socket(address) if self.crew else self._activated.socket_for("", address, OPEN)
+                ),
+            )
+            await console.start()
+            self.consoles.append(console)
+        if self.crew is not None:
+            await self.crew.ready()
+        await self._admin.start()
 
     async def start_keepers(self) -> None:
         """Of the configured grants, and of members for whom the journal holds something."""
@@ -183,28 +213,38 @@ class App:
     async def _stop(self) -> None:
         shutdown = self.settings.config.shutdown
         tasks, self._tasks = self._tasks, []
+        self.gateway.serving.leaving = True
+        if self.crew is not None:
+            self.crew.leave()
         if tasks:  # else the start has failed, and nobody was ever told of us
             await asyncio.sleep(shutdown.drain_delay)
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+        if self.crew is not None:
+            self.crew.drain(shutdown.grace)
+        await self.doors.stop_accepting()  # first: who was let in before is served
         self.gateway.serving.draining = True
         self.watchdog.stop()
         await self._admin.stop()
         await self.operations.close()
-        if self.crew is not None:
-            self.crew.drain(shutdown.grace)
-        await self.doors.stop_accepting()
         await self.gateway.streams.end_all()
         await self.port_streams.ports.close()
         # Calls inside may still need a token, so keepers close beside them, not before.
         drained = [self.crew.drained(shutdown.grace)] if self.crew is not None else []
-        await asyncio.gather(self.gateway.serving.drained(shutdown.grace), self.keepers.close(), *drained)
+        drained += [self.gateway.serving.drained(shutdown.grace), self.alerts.close()]
+        await asyncio.gather(self.keepers.close(), *drained)
+        telling, self._telling = self._telling, None
+        if telling is not None:
+            telling.cancel()
+            await asyncio.wait([telling])
         await self.keys.last_use.finish()
         await self.doors.close()
         await asyncio.gather(*(console.stop() for console in self.consoles))
         await self._upstream.close()
         await self._dialler.close()
+        if self._export is not None:
+            await self._export.close()
         self.consoles = []
         if self._leading is not None and self.crew is not None:
             self._leading.cancel()
@@ -226,6 +266,11 @@ class App:
     def workers(self) -> list[dict[str, Any]]:
         """Who relays beside this process, as plain data."""
         return self.crew.told() if self.crew is not None else []
+
+    @property
+    def standing(self) -> str:
+        """How it stands, in a line."""
+        return summary(*self.operations.ready())
 
     @property
     def console_url(self) -> str | None:
@@ -296,9 +341,9 @@ class App:
         """Whether the file is another than the one that was loaded."""
         return self.watcher.file_changed
 
-    async def reload(self) -> dict[str, Any]:
-        """Take over the configuration whole, or raise and keep the old one. See `Reloading.run`."""
-        return await self._reloading.run()
+    async def reload(self, *, dry_run: bool = False) -> dict[str, Any]:
+        """Take over the configuration whole, or raise and keep the old one. See `Reloading.run`, and `check`."""
+        return await (self._reloading.check() if dry_run else self._reloading.run())
 
     def rendered_metrics(self) -> bytes:
         """The metrics as text, with the ages of the tokens as they are now."""

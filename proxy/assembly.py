@@ -1,6 +1,7 @@
 """What a configuration makes of the rooms: mounts, the policy of the gateway, token endpoints. No state of its own."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 
 from proxy import __version__
 from proxy.admission import Mount, Policy
@@ -11,6 +12,7 @@ from proxy.gate.clients import Client, Keyring
 from proxy.gateway import Gateway
 from proxy.guarding import book_of
 from proxy.halts import Halts
+from proxy.metrics import Metrics
 from proxy.relay.dialling import Dialler
 from proxy.relay.frames import SocketLimits
 from proxy.relay.http import Relay
@@ -29,8 +31,10 @@ from proxy.tokens.keeper import Keeper
 from proxy.tokens.lender import Lender
 from proxy.tokens.oauth import TokenEndpoint
 from proxy.tokens.skew import Skew
+from proxy.traceexport import Export
+from proxy.tracing import Spans, Tracing
 
-NEEDS_RESTART = ("listen", "console", "store", "state", "key", "log", "unix_socket", "engine", "workers")
+NEEDS_RESTART = ("listen", "console", "store", "state", "key", "log", "unix_socket", "engine", "workers", "tracing")
 STREAM_API = "stream"  # the API whose addresses answers with a stream's address are about
 USER_AGENT = f"bearerd/{__version__}"
 
@@ -80,6 +84,15 @@ def mount_of(
         also=frozenset(header.encode() for header in broker.add_headers),
         apps={client_id: app.client_secret for client_id, app in grant.apps.items()},
     )
+
+
+def trace(gateway: Gateway, settings: Settings, metrics: Metrics) -> Export | None:
+    """Have the gateway's calls traced, if there is a collector, and say who sends the spans. To be run."""
+    if settings.collector is None:
+        return None
+    spans = Spans(partial(metrics.spans, "dropped"))
+    gateway.tracing = Tracing(settings.config.tracing.sample, spans)
+    return Export(settings.collector, spans, metrics.spans)
 
 
 def upstream_of(config: Config) -> Upstream:

@@ -131,6 +131,12 @@ class Certificates:
         """Whether what is in force is past its end, or before its beginning."""
         return not self._in_force.begins <= self._clock.now().wall < self._in_force.ends
 
+    def ending(self) -> float | None:
+        """When our certificate or its local CA expires (Unix time), if that is so near that a person is to be told."""
+        found, now = self._in_force, self._clock.now().wall
+        soon = now >= expiry.told_from(found.begins, found.ends) or now >= found.local_ends - expiry.EARLY
+        return min(found.ends, found.local_ends) if soon else None
+
     def warnings(self) -> list[str]:
         """What a person should know of the certificates."""
         now, found = self._clock.now().wall, []

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from proxy.admin import NotPossible
-from proxy.clientkeys import ClientKey, ClientKeys, NoSuchKey
+from proxy.clientkey import ClientKey
+from proxy.clientkeys import ClientKeys, NoSuchKey
 from proxy.clock import Clock
 from proxy.config.model import NAME_PATTERN
 from proxy.expiry import LONGEST
@@ -82,7 +83,8 @@ async def listed(app: Keeping, wish: Mapping[str, Any]) -> dict[str, Any]:
         }
     found = [each for each in summaries(app) if each["name"] == name]
     if not found:
-        raise NotPossible(f"there is no client '{name}', neither in the configuration nor with a key")
+        text = f"there is no client '{name}', neither in the configuration nor with a key"
+        raise NotPossible(text, "bearerd clients list")
     keys = _described(app, app.keys.some(name, grant=grant, after=after, limit=PAGE))
     following = keys[-1]["number"] if len(keys) == PAGE else None
     return {"clients": [found[0] | {"listed": keys, "next": following}]}

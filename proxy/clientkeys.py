@@ -14,19 +14,16 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from proxy import expiry
+from proxy.clientkey import BOUND, PREFIX, ClientKey, NewKey
 from proxy.clock import Clock
 from proxy.gate.clients import digest, new_key
 from proxy.lastuse import LastUse
-from proxy.secret import Secret
 from proxy.store import Damaged, Row, StoreError, WrongKey, pages
-from proxy.store.vault import Entry, Vault
+from proxy.store.vault import Vault
 
-PREFIX = "client/"
-BOUND = "bound/"  # apart from the others: to number those, nobody has to read these
 KEPT = 30 * 86400.0  # seconds that a replaced key stays after its end
 _SLICE = 1000  # keys that are deleted at a time
 _FEW = 2000  # keys with an end that may be looked through whenever somebody asks
@@ -35,62 +32,6 @@ _FRESH = 60.0  # seconds for which of more keys the same is told again
 
 class NoSuchKey(LookupError):
     """There is no such key, or it cannot be replaced. The text is one sentence for a person."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClientKey:
-    """One key of a client. `number` tells a client's keys apart, 0 is a lent one; times are Unix time.
-
-    `grants` are the members that it is bound to, at most one of each grant; without any it is for everybody's.
-    `expires`: from then on it is refused. `replaced`: since then there is another key in its place. `generation` is
-    that of its record.
-    """
-
-    client: str
-    number: int
-    created: float
-    digest: str
-    grants: tuple[str, ...] = ()
-    expires: float | None = None
-    replaced: float | None = None
-    generation: int = 1
-
-    @property
-    def record(self) -> str:
-        """Where it is stored."""
-        return f"{BOUND if self.grants else PREFIX}{self.client}/{self.number}"
-
-    @property
-    def value(self) -> dict[str, Any]:
-        """What is stored of it."""
-        more = {"grants": list(self.grants) or None, "expires": self.expires, "replaced": self.replaced}
-        kept = {name: part for name, part in more.items() if part is not None}
-        return {"client": self.client, "created": self.created, "digest": self.digest} | kept
-
-    @classmethod
-    def of(cls, record: str, entry: Entry) -> "ClientKey":
-        number, value = int(record.rpartition("/")[2]), entry.value
-        grants, ends = tuple(value.get("grants", ())), (_moment(value.get("expires")), _moment(value.get("replaced")))
-        return cls(value["client"], number, float(value["created"]), value["digest"], grants, *ends, entry.generation)
-
-    def ended(self, now: float) -> bool:
-        """Whether it is refused because of its age."""
-        return self.expires is not None and self.expires <= now
-
-
-def _moment(value: float | None) -> float | None:
-    return None if value is None else float(value)
-
-
-@dataclass(frozen=True, slots=True)
-class NewKey:
-    """A key that was just made, and what it is: `reveal` gives the text that is shown this once."""
-
-    key: ClientKey
-    secret: Secret
-
-    def reveal(self) -> str:
-        return self.secret.reveal()
 
 
 class ClientKeys:
@@ -224,7 +165,11 @@ class ClientKeys:
     async def _replace(self, old: ClientKey, now: float, overlap: float) -> ClientKey:
         """Give `old` its end, by its record as it is in the store."""
         entry = await self._vault.get(old.record)
-        current = ClientKey.of(old.record, entry) if entry is not None else None
+        try:
+            current = ClientKey.of(old.record, entry) if entry is not None else None
+        except (ValueError, LookupError, TypeError):
+            message = f"key {old.number} of '{old.client}' was changed by a newer bearerd; replace it with that one"
+            raise NoSuchKey(message) from None
         if current is None or current.digest != old.digest:
             raise NoSuchKey(f"key {old.number} of '{old.client}' was removed")
         if current.replaced is not None:

@@ -363,5 +363,11 @@ _TOO_MANY = render(
     Refusal("overloaded", "Too many connections are open.", retry_after=1, close=True), request_id="-"
 ).spelled()
 NOT_YOURS = render(
-    Refusal("peer-denied", "Only certain users of this machine may call here.", close=True), request_id="-"
+    Refusal(
+        "peer-denied",
+        "Only certain users of this machine may call here.",
+        fix="name the program's user or group below `unix_socket:`",
+        close=True,
+    ),
+    request_id="-",
 ).spelled()

@@ -1,7 +1,7 @@
 """Custody, opened: store, vault and journal, with one key, and the state directory under one lock."""
 
 import asyncio
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -16,6 +16,8 @@ from proxy.store.files import SYSTEM_FILES, Files, make_directory, read_provided
 from proxy.store.keys import Source
 from proxy.store.rekey import unlock
 from proxy.store.sqlite import SQLiteStore
+from proxy.store.sqlitefile import older
+from proxy.store.sqliteschema import SCHEMA
 from proxy.store.vault import Vault
 from proxy.tokens.journal import Journal, reseal
 from proxy.tokens.quarantine import Quarantine
@@ -85,11 +87,16 @@ class Custody:
 async def open_store(config: Config, *, any_state: bool = False, empty: bool = False) -> Movable:
     """The store that the configuration names, without its key. Raises `StoreError`; `OutOfUse` unless `any_state`.
 
-    `empty`: a file is made where there is none, even if a journal was left behind.
+    `empty`: a file is made where there is none, even if a journal was left behind. A file of an older bearerd is
+    brought up to date, unless that one still runs: `StoreLocked`.
     """
     if config.store_path is not None:
         journal = None if empty else journal_path(config)
-        return await SQLiteStore.open(config.store_path, journal=journal, any_state=any_state)
+        with ExitStack() as alone:
+            if not empty and await pending_migrations(config):
+                lock = await asyncio.to_thread(_lock, journal_path(config))
+                alone.callback(SYSTEM_FILES.close, lock)
+            return await SQLiteStore.open(config.store_path, journal=journal, any_state=any_state)
     from proxy.store.postgres import PostgresStore  # only those who have a database have its driver
 
     password = await asyncio.to_thread(_password, config)
@@ -97,9 +104,9 @@ async def open_store(config: Config, *, any_state: bool = False, empty: bool = F
 
 
 async def pending_migrations(config: Config) -> list[str]:
-    """What `migrate` would do to the database; nothing if the store is a file. Raises `StoreError`."""
+    """What `migrate` would do to the database, or opening it to a file. Raises `StoreError`."""
     if config.store_path is not None:
-        return []
+        return [f"schema {SCHEMA}"] if await asyncio.to_thread(older, config.store_path) else []
     from proxy.store.postgres import PostgresStore
 
     found = await PostgresStore.status(config.store, password=await asyncio.to_thread(_password, config))
@@ -114,6 +121,12 @@ async def migrate(config: Config) -> list[str]:
 
     done = await PostgresStore.migrate(config.store, password=await asyncio.to_thread(_password, config))
     return [migration.name for migration in done]
+
+
+def _lock(journal: Path) -> int:
+    """The lock of the state directory; see `Files.lock`. Blocks."""
+    make_directory(journal.parent)
+    return SYSTEM_FILES.lock(journal.with_name(journal.name + ".lock"))
 
 
 def _password(config: Config) -> Secret | None:

@@ -23,7 +23,7 @@ GRACE = 1.0  # seconds that a listener gives to requests inside when it closes
 LAST_HEADS = 0.2  # seconds for the requests of those who were let in just before the doors closed
 
 Handle = Callable[[Door, web.BaseRequest], Awaitable[web.StreamResponse]]
-Sockets = Callable[[str, Address, Entry], Awaitable[Given]]
+Sockets = Callable[[str, Address, Entry], Awaitable[Given | None]]
 
 
 class Doors:
@@ -31,7 +31,7 @@ class Doors:
 
     `handle` answers requests; `failed` is told of each TLS handshake that fails, and why. `lane_at` makes a door's
     express lane, and `handler` is the protocol of connections with one. `sockets`, if given, has those of `listen` and
-    of the roots: other processes share them.
+    of the roots that other processes share, or have opened for us.
     """
 
     def __init__(
@@ -87,14 +87,19 @@ class Doors:
         return next((self._names.get(each, "") for each, found in self._doors.items() if found is door), "")
 
     async def stop_accepting(self) -> None:
+        """Let nobody in any more. Whoever was let in just before has a moment for the request."""
         await asyncio.gather(*(listener.stop_accepting() for listener in self.listeners))
+        await self._last_heads()
 
-    async def close(self) -> None:
-        """Close all; requests inside have a moment left."""
+    async def _last_heads(self) -> None:
         loop = asyncio.get_running_loop()
         end = loop.time() + LAST_HEADS
         while self._crowd.heads and loop.time() < end:  # noqa: ASYNC110  there is no event for it
             await asyncio.sleep(0.01)
+
+    async def close(self) -> None:
+        """Close all; requests inside have a moment left."""
+        await self._last_heads()
         listeners, self.listeners = self.listeners, []
         await asyncio.gather(*(listener.close() for listener in listeners))
 

@@ -24,6 +24,7 @@ from proxy.connection import ExpressHandler
 from proxy.errors import Refusal
 from proxy.gate import browser
 from proxy.gate.rows import Row
+from proxy.gate.tracecontext import parent_of
 from proxy.gateway import Gateway
 from proxy.plainhead import Block
 from proxy.relay import headers as header_rules
@@ -105,6 +106,7 @@ class Express:
         except Refusal:
             return known
         known.request_id = header_rules.request_id(headers, "") or None
+        known.parent = parent_of(headers)
         known.url = reached(line.line, headers)
         known.passes = True
         return known

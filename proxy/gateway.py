@@ -36,8 +36,8 @@ from proxy.gate import bodies, browser, fill, guards, target
 from proxy.gate.clients import Client, grant_for
 from proxy.gate.localport import StreamPort
 from proxy.gate.orders import Written
-from proxy.gate.rows import Row
 from proxy.gate.scopes import Match
+from proxy.gate.tracecontext import pairs, parent_of, without
 from proxy.intake import body_of
 from proxy.metrics import Metrics
 from proxy.pacing import Pacing, Turn
@@ -56,6 +56,7 @@ from proxy.streams.handover import Handed, Handover
 from proxy.streams.questrade.door import PortDoor
 from proxy.streams.register import Streams
 from proxy.tokens.grant import TokenPair
+from proxy.tracing import Tracing
 
 
 class Gateway:
@@ -71,12 +72,17 @@ class Gateway:
         self.pressure = Pressure()
         self.streams = Streams(clock, lambda: self.policy, metrics)
         self.entrance = Entrance(self.streams, calls, clock)
+        self.tracing: Tracing | None = None
         self.handovers: dict[str | None, Handover] = {}
         self.port_door: PortDoor | None = None
 
     async def handle(self, door: Door, request: web.BaseRequest) -> web.StreamResponse:
         """From the parsed head to the answer's last byte. `_pass` decides; refusals are rendered; all is recorded."""
         record = self.serving.begin(request.method, header_rules.request_id(request.raw_headers, secrets.token_hex(8)))
+        if (parent := parent_of(request.raw_headers)) is not None:
+            record.trace_id = parent.trace_id
+        if self.tracing is not None:
+            self.tracing.follow(record, parent, self.clock.now().wall)
         return await self._recorded(request, record, self._pass(door, request, record))
 
     async def go_on(self, request: web.BaseRequest, sent: Sent) -> web.StreamResponse:
@@ -103,7 +109,9 @@ class Gateway:
             raise
         finally:
             self.serving.end(record, self.clock.now().wall)
-        if header_rules.ends_connection(request.method, request.raw_headers):
+        # A head that has gone without saying so is not the last: the client may go on at once.
+        leaving = self.serving.leaving and not response.prepared
+        if leaving or header_rules.ends_connection(request.method, request.raw_headers):
             response.force_close()
         return response
 
@@ -149,7 +157,7 @@ class Gateway:
         try:
             body = await body_of(request, row, policy.body_limit, patience=policy.patience)
             self.guard(policy.guards.of(mount.name, client.name), match, wanted, body, headers)
-            outgoing = _outgoing(mount, row, wanted, body, request=request, request_id=record.request_id)
+            outgoing = self._outgoing(called, body, request, record)
             if row.mutating:  # all that is still to be waited for may take a while
                 look = partial(policy.halts.check, mount.name, client.name, row)
                 outgoing = replace(outgoing, last_look=look)
@@ -162,9 +170,7 @@ class Gateway:
         """What is left to do of a call that is under way."""
         called, client = sent.called, sent.client
         visit = Visit(sent.policy, sent.door, request, sent.record, sent.now)
-        outgoing = _outgoing(
-            called.mount, called.match.row, called.wanted, None, request=request, request_id=sent.record.request_id
-        )
+        outgoing = self._outgoing(called, None, request, sent.record)
         try:
             with sent.turn as turn:
                 return await self._carry(visit, called, client, outgoing, turn, under_way=sent.under_way)
@@ -200,6 +206,8 @@ class Gateway:
         handed = self._handed(visit, called, client) if row.rewrites in self.handovers else None
         if outgoing.mutating:
             await self._calls.intend(record, outgoing.target, outgoing.body)
+        if record.trace is not None and under_way is None:
+            record.trace.sets_off()
         exchange = await mount.relay.fetch(outgoing, record.grant, under_way)
         try:
             turn.answered(exchange.answer.status, exchange.answer.headers, calls=1 + exchange.replayed)
@@ -218,7 +226,7 @@ class Gateway:
             )
             await self._calls.settle(record, "broker")
             with self.entrance.streaming(visit, called, client, exchange) if row.streaming else nullcontext():
-                response = await deliver(request, exchange, kept)
+                response = await deliver(request, exchange, kept, last=self.serving.leaving)
             record.outcome = "broker"
             return response
         finally:
@@ -248,19 +256,32 @@ class Gateway:
         """The head of the broker's answer is there, `seconds` after the first byte was sent."""
         mount = called.mount
         record.status, record.generation = status, pair.generation
-        self.serving.metrics.upstream(mount.name, seconds)
+        if record.trace is not None:
+            record.trace.answered(status, seconds)
+        self.serving.metrics.upstream(mount.name, status, seconds)
         if record.replayed or status == HTTPStatus.UNAUTHORIZED:
             self.serving.metrics.upstream_unauthorized(mount.name)
         if self.port_door is not None:
             self.port_door.called(record.grant or mount.grant)
 
+    def _outgoing(self, called: Called, body: Body, request: web.BaseRequest, record: audit.Record) -> Outgoing:
+        sent = header_rules.to_broker(
+            request.raw_headers,
+            also=called.mount.also,
+            user_agent=called.mount.user_agent,
+            request_id=record.request_id,
+        )
+        if record.trace is not None:
+            sent = record.trace.headers(sent)
+        elif self.tracing is not None:  # what is malformed ends here
+            parent = parent_of(request.raw_headers)
+            sent = without(sent) + (pairs(parent) if parent is not None else [])
+        return _outgoing(called, body, request, sent)
 
-def _outgoing(
-    mount: Mount, row: Row, wanted: target.Target, body: Body, *, request: web.BaseRequest, request_id: str
-) -> Outgoing:
+
+def _outgoing(called: Called, body: Body, request: web.BaseRequest, sent: header_rules.Text) -> Outgoing:
     """What goes to the broker. Fills the body where the row says so."""
-    headers = request.raw_headers
-    sent = header_rules.to_broker(headers, also=mount.also, user_agent=mount.user_agent, request_id=request_id)
+    mount, row, wanted, headers = called.mount, called.match.row, called.wanted, request.raw_headers
     held: tuple[Secret, ...] = ()
     if row.rewrites is not None or row.streaming:  # read here, or searched to its end
         sent = header_rules.unpacked(sent)

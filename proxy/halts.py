@@ -227,7 +227,7 @@ def _merged(one: Mapping[Target, Halt], other: Mapping[Target, Halt]) -> dict[Ta
 def _read(value: Mapping[str, Any]) -> dict[Target, Halt]:
     """What the record says. ValueError, LookupError, TypeError or AttributeError if it makes no sense."""
     if value["format"] != _FORMAT:
-        raise ValueError("a newer bearerd has written it")
+        raise ValueError(f"a newer bearerd has written it (format {value['format']}; this one knows {_FORMAT})")
     return {halt.target: halt for halt in map(gate.read, value["halts"])}
 
 

@@ -19,6 +19,7 @@ LARGEST = 1 << 20  # bytes of a file
 # Forward secrecy and authenticated encryption only; of TLS 1.3 all suites have both.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _ATTEMPTS = 3  # to read files that are being replaced
+READABLE = "let the user that bearerd runs as read it"
 
 Stamps = tuple[tuple[int, ...], ...]
 
@@ -189,7 +190,7 @@ def _check_key(file: Path, certificate_file: Path, certificate: "x509.Certificat
     except UnsafeFile as error:
         raise Unfit("key_file", str(error).replace("chmod 400", "chmod 600")) from None
     except OSError as error:
-        raise Unfit("key_file", f"{file} cannot be read: {error.strerror}") from None
+        raise Unfit("key_file", f"{file} cannot be read: {error.strerror}", READABLE) from None
     if b"ENCRYPTED" in data:
         fix = f"write it without one: openssl pkey -in {file} -out NEW"
         raise Unfit("key_file", f"{file} is encrypted with a passphrase", fix)
@@ -220,7 +221,7 @@ def _bytes(key: str, file: Path) -> bytes:
         with file.open("rb") as opened:
             return opened.read(LARGEST)
     except OSError as error:
-        raise Unfit(key, f"{file} cannot be read: {error.strerror}") from None
+        raise Unfit(key, f"{file} cannot be read: {error.strerror}", READABLE) from None
 
 
 def _hosts(certificate: "x509.Certificate") -> tuple[str, ...]:

@@ -47,11 +47,13 @@ class Given:
     """A socket that is bound and listens already, because several processes share it.
 
     `accepts`: connections are accepted here, too. `closed` is told when the door closes; the address is its to free.
+    `stays`: it listens on when we do no longer, so that who waits there is left to the next one.
     """
 
     end: socket.socket
     accepts: bool
     closed: Callable[[], None]
+    stays: bool = False
 
 
 class Listener:
@@ -165,7 +167,8 @@ async def open_listener(
     await runner.setup()
     listener.attach(runner, given)
     if given is None or given.accepts:
-        await _site(runner, server, bound_socket, crowd, entry).start()
+        stays = given is not None and given.stays
+        await _site(runner, server, bound_socket, crowd, entry, stays=stays).start()
         bound_socket.listen(BACKLOG)
     return listener
 
@@ -178,11 +181,11 @@ async def bind_at(address: Address, entry: Entry) -> socket.socket:
 
 
 def _site(
-    runner: web.ServerRunner, server: QuietServer, bound: socket.socket, crowd: Crowd, entry: Entry
+    runner: web.ServerRunner, server: QuietServer, bound: socket.socket, crowd: Crowd, entry: Entry, *, stays: bool
 ) -> web.BaseSite:
     unix, certificates = bound.family == socket.AF_UNIX, entry.certificates
     if not unix and certificates is None:
-        return OpenSite(runner, bound, backlog=ACCEPTED)  # the loop accepts as many as that in one turn
+        return OpenSite(runner, bound, backlog=ACCEPTED, stays=stays)  # the loop accepts as many as that in one turn
     vestibule = Vestibule(
         bound,
         server,

@@ -1,6 +1,6 @@
 """Logging: our events and foreign records through one formatter, whose last step takes secrets out (`redactor.py`).
 
-Lines are written by a thread of their own: a full pipe or disk costs log lines, never a request.
+Lines are written by a thread of their own (`logsink.py`): a full pipe or disk costs log lines, never a request.
 
 structlog is imported when it is first needed: it costs 139 ms, and `bearerd --help` has 150.
 """
@@ -10,89 +10,38 @@ import functools
 import importlib
 import json
 import logging
-import queue
+import signal
 import sys
 import threading
 import traceback
 from collections.abc import MutableMapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
+from proxy.logsink import Outlet, Sink
 from proxy.redactor import Redactor
 from proxy.secret import on_new_secret
 
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
 
-_MAX_LINES = 10_000
-_FLUSH_SECONDS = 1.0
-
 _redactor = Redactor()
 on_new_secret(_redactor.learn)
-
-
-class _Writer:
-    """Writes lines in a thread. When the sink fails or does not keep up, lines are counted and dropped."""
-
-    def __init__(self, stream: TextIO, *, as_json: bool) -> None:
-        self._stream = stream
-        self._as_json = as_json
-        self._lines: queue.Queue[str | None] = queue.Queue(_MAX_LINES)
-        self.lost = 0
-        # A daemon: a sink that blocks for ever must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name="logs", daemon=True)
-        self._thread.start()
-
-    def put(self, line: str) -> None:
-        try:
-            self._lines.put_nowait(line)
-        except queue.Full:
-            self.lost += 1
-
-    def close(self) -> None:
-        """Write what is waiting, for at most a second."""
-        try:
-            self._lines.put_nowait(None)
-        except queue.Full:
-            return
-        self._thread.join(_FLUSH_SECONDS)
-
-    def _run(self) -> None:
-        while (line := self._lines.get()) is not None:
-            self._write(line)
-
-    def _write(self, line: str) -> None:
-        lost = self.lost
-        text = f"{self._loss(lost)}{line}\n" if lost else f"{line}\n"
-        try:
-            self._stream.write(text)
-            if self._lines.empty():
-                self._stream.flush()
-            self.lost -= lost
-        except Exception:  # noqa: BLE001  closed, broken or full: there is nobody left to tell
-            self.lost += 1
-
-    def _loss(self, lost: int) -> str:
-        event = {"event": "log lines were lost", "level": "warning", "lines": lost}
-        return f"{json.dumps(event) if self._as_json else f'[warning] {lost} log lines were lost'}\n"
 
 
 class _Handler(logging.Handler):
     """The one handler of the root logger. Nothing that goes wrong here reaches the caller."""
 
-    def __init__(self, writer: _Writer) -> None:
+    def __init__(self, sink: Sink) -> None:
         super().__init__()
-        self.writer = writer
+        self.sink = sink
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = self.format(record)
         except Exception:  # noqa: BLE001  a record that cannot be rendered is still worth a line
             line = json.dumps({"event": "a log record could not be rendered", "logger": record.name})
-        self.writer.put(line)
-
-    def close(self) -> None:
-        self.writer.close()
-        super().close()
+        self.sink.put(f"{line}\n")
 
 
 _handlers: list[_Handler] = []
@@ -105,17 +54,18 @@ def setup(
     *,
     color: bool = False,
 ) -> None:
-    """Send everything that is logged from now on to `stream`; what an earlier call set up is closed.
+    """Send everything that is logged from now on to `stream`; what an earlier call set up for another one is closed.
 
     `auto` is console on a terminal, else JSON. `color` colours the console form.
     """
+    stream = _behind(stream)
     _load()
     from structlog.stdlib import ProcessorFormatter
 
     as_json = format == "json" or (format == "auto" and not stream.isatty())
     _configure()
-    close()
-    handler = _Handler(_Writer(stream, as_json=as_json))
+    sink = _kept(stream)
+    handler = _Handler(sink or Sink(stream, partial(_loss, as_json=as_json)))
     handler.setFormatter(
         ProcessorFormatter(
             foreign_pre_chain=_stamps(),
@@ -133,10 +83,51 @@ def setup(
     root.setLevel(level.upper())
 
 
+def _behind(stream: TextIO) -> TextIO:
+    """`stream`, or what it stands in for."""
+    return stream.sink.stream if isinstance(stream, Outlet) else stream
+
+
+def _kept(stream: TextIO) -> Sink | None:
+    """The sink of an earlier `setup`, if that is for the same stream: it may take its time to end."""
+    kept = next((handler.sink for handler in _handlers if handler.sink.stream is stream), None)
+    if kept is None:
+        close()
+    for handler in _handlers:
+        logging.getLogger().removeHandler(handler)
+    _handlers.clear()
+    return kept
+
+
+def _loss(lines: int, *, as_json: bool) -> str:
+    event = {"event": "log lines were lost", "level": "warning", "lines": lines}
+    return f"{json.dumps(event) if as_json else f'[warning] {lines} log lines were lost'}\n"
+
+
+def claim_stderr() -> None:
+    """Have all that is said on stderr from now on written as the log is: nobody waits for whoever reads it.
+
+    For processes that serve. It comes after `setup` for stderr, and ends with `close`.
+    """
+    for handler in _handlers:
+        if handler.sink.stream is sys.stderr:
+            sys.stderr = Outlet(handler.sink)
+    # On a terminal that stops whoever writes to it from the background (`stty tostop`) that would stop us all.
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+
+
+def lines_lost() -> int:
+    """How many lines found no room, or were refused, since logging was set up."""
+    return sum(handler.sink.lost for handler in _handlers)
+
+
 def close() -> None:
     """Write out what is waiting and stop logging. Also runs when the process ends."""
     for handler in _handlers:
         logging.getLogger().removeHandler(handler)
+        taken = handler.sink.close()
+        if taken and isinstance(sys.stderr, Outlet) and sys.stderr.sink is handler.sink:
+            sys.stderr = handler.sink.stream  # else what is said from now on is lost, but nobody waits
         handler.close()
     _handlers.clear()
 

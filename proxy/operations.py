@@ -1,69 +1,50 @@
-"""What an operator asks of a running bearerd: how does it stand, logins, client keys. Reached by `admin.py`."""
+"""What an operator asks of a running bearerd: how does it stand, logins, client keys. By `admin.py` and the console."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from proxy import __version__, clientele, halting, partneroauth
+from proxy import clientele, halting, partneroauth
 from proxy.admin import NotPossible as NotPossible  # noqa: PLC0414  the command line finds it here
 from proxy.admission import Mount
 from proxy.adoption import quarantined
-from proxy.audit.acts import ON_RECORD, WIDENS, Acts
+from proxy.audit.acts import ON_RECORD, WIDENS
+from proxy.audit.caller import caller
 from proxy.audit.calls import Calls
 from proxy.authorizations import Authorizations, NotCompleted, asked, shown
-from proxy.clientkeys import ClientKeys
-from proxy.clock import Clock
 from proxy.console.callback import Outcome
-from proxy.custody import Custody
-from proxy.doors import Doors
+from proxy.console.recent import Recent, Wanted, newest
 from proxy.gate.clients import LOCAL
-from proxy.gateway import Gateway
-from proxy.halts import Halts
-from proxy.keepers import Keepers
-from proxy.settings import NoSuchGrant, Settings
-from proxy.tokens.grant import State
+from proxy.history import History
+from proxy.overview import Overseen, Overview, secure_url
+from proxy.settings import NoSuchGrant
 from proxy.tokens.oauth import TokenEndpoint
-from proxy.tokens.skew import Skew
 from proxy.tokens.standing import Standing
 
-SCHEMA = 1
 Command = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
+# What the console may ask for. All else is for programs of this machine's own user.
+FROM_CONSOLE = frozenset(
+    {"login", "login-begin", "revoke", "clients-add", "clients-list", "clients-rotate", "clients-remove", "halt"}
+    | {"resume", "reload"}
+)
 
-class Running(Protocol):
+
+class Running(Overseen, Protocol):
     """What an operator's wishes are about: a running `App`."""
 
-    settings: Settings
-    clock: Clock
-    skew: Skew
-    custody: Custody
-    started: float
-    stopping: bool
-    last_problems: list[str]
-    gateway: Gateway
-    keepers: Keepers
-    keys: ClientKeys
-    doors: Doors
-    halts: Halts
+    history: History
     calls: Calls
-    acts: Acts
+    commands: Mapping[str, Any]  # those of the admin socket
 
     @property
-    def pid(self) -> int: ...
-    @property
-    def workers(self) -> list[dict[str, Any]]: ...
-    @property
-    def store_fault(self) -> str: ...
-    @property
     def console_url(self) -> str | None: ...
-    @property
-    def console_address(self) -> str | None: ...
     def endpoint(self, grant: str) -> TokenEndpoint: ...
     def mount(self, name: str) -> Mount: ...
-    def config_changed(self) -> bool: ...
     def rendered_metrics(self) -> bytes: ...
-    async def reload(self) -> dict[str, Any]: ...
+    async def reload(self, *, dry_run: bool = False) -> dict[str, Any]: ...
 
 
 class Operations:
@@ -72,6 +53,8 @@ class Operations:
     def __init__(self, app: Running) -> None:
         self._app = app
         self.authorizations = Authorizations(app)
+        self.overview = Overview(app, self.authorizations.begins_here)
+        self.status, self.ready, self.serves = self.overview.status, self.overview.ready, self.overview.serves
 
     def commands(self) -> Mapping[str, Any]:
         """Name → coroutine function over a mapping of parameters, for the admin socket."""
@@ -95,7 +78,8 @@ class Operations:
             "clients-remove": lambda wish: self.clients_remove(wish["name"], wish.get("grant"), wish.get("number")),
             "halt": lambda wish: halting.halt(self._app, wish),
             "resume": lambda wish: halting.resume(self._app, wish),
-            "reload": lambda _wish: self._app.reload(),
+            "alerts-test": self._test_alerts,
+            "reload": lambda wish: self._app.reload(dry_run=wish.get("dry_run") is True),
         }
         return commands | {name: self._on_record(name, commands[name]) for name in ON_RECORD}
 
@@ -128,6 +112,9 @@ class Operations:
     async def _status(self, _wish: Mapping[str, Any]) -> dict[str, Any]:
         return self.status()
 
+    async def _test_alerts(self, wish: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._app.alerts.test(wish)
+
     async def _ready(self, _wish: Mapping[str, Any]) -> dict[str, Any]:
         word, lines = self.ready()
         return {"ready": word, "lines": lines}
@@ -135,127 +122,6 @@ class Operations:
     async def _console(self, _wish: Mapping[str, Any]) -> dict[str, Any]:
         """The console's address with its token: for whoever asks for just that."""
         return {"url": self._app.console_url}
-
-    # -- seeing -------------------------------------------------------------------------------------------------------
-
-    def status(self) -> dict[str, Any]:
-        """Everything that `bearerd status` and the console show; plain data, no secret. Times are Unix seconds."""
-        app = self._app
-        config = app.settings.config
-        word, _ = self.ready()
-        return {
-            "schema": SCHEMA,
-            "version": __version__,
-            "pid": app.pid,
-            "workers": app.workers,
-            "url": app.doors.url,
-            "urls": [listener.url for listener in app.doors.listeners],
-            "secure_url": self._secure_url(),
-            "console": app.console_address,
-            "started": app.started,
-            "now": app.clock.now().wall,
-            "store": config.store,
-            "config": config.name,
-            "config_changed": app.config_changed(),
-            "open_to_all": config.open_to_all,
-            "draining": app.stopping,
-            "ready": word,
-            "warnings": self._warnings(),
-            "audit": self._audit(),
-            "halts": [halting.shown(halt) for halt in app.halts.all],
-            "mounts": [self._mount(name) for name in config.mounts],
-            "clients": clientele.summaries(app),
-            "streams": app.gateway.streams.told(),
-        }
-
-    def _mount(self, name: str) -> dict[str, Any]:
-        app = self._app
-        mount = app.settings.config.mounts[name]
-        standing = app.keepers[app.settings.config.grant_of(name)].standing()
-        tally = app.gateway.serving.tallies[name]
-        root = next((listener.url for listener, served in app.doors.all() if served == name), None)
-        shown = self._shown(standing.grant, standing)
-        fixed = app.settings.origin_of(name)
-        return {
-            "name": name,
-            "title": app.settings.brokers[mount.broker].title,
-            "scopes": list(mount.scopes),
-            "url": f"{app.doors.url}/{name}",
-            "root_url": root,
-            "calls": tally.calls,
-            "denied": tally.denied,
-            "last_call": tally.last,
-            "login_here": self.authorizations.begins_here(standing.grant),
-            **shown,
-            "members": app.keepers.told(standing.grant),
-            "rates": app.gateway.pacing.told(standing.grant),
-            # Mounts of one grant may be APIs that live at different hosts.
-            "api_host": shown["api_host"] if fixed is None else str(fixed),
-        }
-
-    def _audit(self) -> dict[str, Any]:
-        """How the audit trail stands: `fault` is empty if it is written, `waiting` are bytes on the way to the disk."""
-        trail = self._app.custody.trail.standing
-        return {"fault": trail.fault, "since": trail.since, "waiting": trail.waiting, "lost": trail.lost}
-
-    def _warnings(self) -> list[str]:
-        app = self._app
-        config = app.settings.config
-        found = []
-        if config.open_to_all:
-            found.append("clients: none: any program on this machine may call")
-        if config.plaintext:
-            found.append("plaintext: accepted: client keys and answers cross the network unencrypted")
-        if app.config_changed():
-            found.append(f"{config.name} has changed and is not loaded. To load: bearerd reload")
-        if app.store_fault:
-            found.append(f"the store fails, and tokens in hand are served on: {app.store_fault}")
-        if fault := app.acts.fault:
-            found.append(f"the audit trail can't be written, and orders are refused: {fault}")
-        certificates = app.doors.certificates.warnings() if app.doors.certificates is not None else []
-        return [
-            *found,
-            *certificates,
-            *app.keys.warnings(),
-            *halting.warnings(app.halts),
-            *app.skew.warnings,
-            *app.last_problems,
-        ]
-
-    def ready(self) -> tuple[str, list[str]]:
-        """One word (`ok`, `degraded`, `needs-login`, `draining`), and a line for each thing that was looked at.
-
-        Of members there are counts only. One whose login has ended is a matter of that person and leaves the word as it
-        is; members that are stopped or quarantined need the operator, and make it `degraded`. A grant that has members
-        who are logged in need not be so itself.
-        """
-        app = self._app
-        lines = ["[-]store " + app.store_fault if app.store_fault else "[+]store ok", *halting.ready_lines(app.halts)]
-        needs_login = unwell = False
-        if app.acts.fault:
-            lines.append(f"[-]audit trail can't be written: {app.acts.fault}")
-            unwell = True
-        for keeper in app.keepers.values():
-            standing = keeper.standing()
-            counts = app.keepers.members(standing.grant)
-            if counts:
-                faulty = counts.get(State.STOPPED, 0) + counts.get(State.QUARANTINED, 0)
-                unwell |= faulty > 0
-                told = ", ".join(f"{counts[state]} {state.value}" for state in State if state in counts)
-                lines.append(f"[{'-' if faulty else '+'}]members of {standing.grant}: {told}")
-                if standing.state is State.NONE and counts.keys() != {State.NONE}:
-                    continue
-            needs_login |= standing.state in (State.NONE, State.NEEDS_LOGIN, State.QUARANTINED)
-            state_is_well = standing.state in (State.FRESH, State.DUE, State.REDEEMING)
-            well = standing.usable and state_is_well and not standing.doubted
-            unwell |= not well
-            why = "; ".join(filter(None, ("" if well else standing.reason, standing.warning)))
-            lines.append(f"[{'+' if well else '-'}]grant {standing.grant} {standing.state.value}{why and f': {why}'}")
-        if app.stopping:
-            return "draining", lines
-        if needs_login:
-            return "needs-login", lines
-        return ("degraded" if unwell or app.store_fault or app.halts.fault else "ok"), lines
 
     def metrics(self) -> bytes:
         """All metrics, with the ages of tokens brought up to date."""
@@ -311,9 +177,33 @@ class Operations:
     async def _quarantined(self) -> dict[str, Any]:
         return {"grants": await quarantined(self._app.custody.vault, self._app.custody.quarantine)}
 
-    async def begin_login(self, grant: str) -> str:
-        """The console's button: the address that logs a grant in. Raises `NotPossible`, `StoreError`."""
-        return (await self.authorizations.begin(self._grant(grant))).authorize_url
+    # -- for the console ----------------------------------------------------------------------------------------------
+
+    async def act(self, command: str, wish: Mapping[str, Any]) -> dict[str, Any]:
+        """A command of the admin socket, asked for at the console: with workers, and on record as the console's.
+
+        Raises what the command raises, and `NotPossible` for one that the console has no business with.
+        """
+        if command not in FROM_CONSOLE:
+            raise NotPossible(f"the console can't do `{command}`")
+        token = caller.set("console")
+        try:
+            answer: dict[str, Any] = await self._app.commands[command](wish)
+        finally:
+            caller.reset(token)
+        return answer
+
+    def asked(self, grant: str) -> dict[str, Any]:
+        """What a login of this grant asks of a person, and where on the broker's pages it is. Raises `NotPossible`."""
+        return asked(self._app.settings.grant(self._grant(grant)))
+
+    def history(self) -> History:
+        """What was counted in the last hour and day."""
+        return self._app.history
+
+    async def recent(self, wanted: Wanted, count: int) -> Recent:
+        """The newest calls that fit, off the end of the audit trail. Never raises."""
+        return await asyncio.to_thread(newest, self._app.custody.trail.directory, wanted, count)
 
     async def end_login(self, answer: str) -> Outcome:
         """A redirect that came to the console. Raises `StoreError`."""
@@ -363,14 +253,9 @@ class Operations:
     def _lent(self, client: str, mounts: Iterable[str], *, key_needed: bool) -> dict[str, Any]:
         app = self._app
         roots = {mount: listener.url for listener, mount in app.doors.all() if mount is not None}
-        secure = self._secure_url()
+        secure = secure_url(app.doors)
         addresses = {"url": app.doors.url, "secure_url": secure, "roots": roots}
         return {"client": client, "key_needed": key_needed, **addresses, "mounts": list(mounts)}
-
-    def _secure_url(self) -> str | None:
-        """Where clients call with TLS; None if nowhere."""
-        served = (listener.secure_url for listener, mount in self._app.doors.all() if mount is None)
-        return next(filter(None, served), None)
 
     def _borrower(self, client: str | None) -> tuple[str, Mapping[str, Any]]:
         config = self._app.settings.config

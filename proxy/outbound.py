@@ -19,18 +19,16 @@ from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal, cast
+from typing import Literal
 
 import aiohttp
 import aiohttp.connector
-from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.resolver import ThreadedResolver
 
 from proxy import flow
-from proxy.brokers.origin import is_private
 from proxy.filestamp import Stamp, stamp
+from proxy.resolver import PublicResolver
 
 CONNECT_TIMEOUT = 5.0
 CALL_TIMEOUT = 300.0  # for calls that bring no time-out of their own
@@ -76,40 +74,6 @@ class NotSwitched(Exception):
     def __init__(self, answer: aiohttp.ClientResponse) -> None:
         super().__init__("the handshake was not taken")
         self.answer = answer
-
-
-class _Names:
-    """Asks the system in a thread of ours. uvloop would use its own: four, for all that the process looks up."""
-
-    async def getaddrinfo(self, host: str, port: int, **about: int) -> list[Any]:
-        return await asyncio.to_thread(socket.getaddrinfo, host, port, **about)
-
-    async def getnameinfo(self, address: Any, flags: int = 0) -> tuple[str, str]:
-        return await asyncio.to_thread(socket.getnameinfo, address, flags)
-
-
-class PublicResolver(AbstractResolver):
-    """Resolves names and refuses private addresses: a poisoned answer must not aim a bearer at the local network.
-
-    `localhost`, which only a definition can have named, and the names in `private_hosts` may lead there. Addresses that
-    are written out never come here.
-    """
-
-    def __init__(self, private_hosts: AbstractSet[str] = frozenset()) -> None:
-        self._system = ThreadedResolver(cast("asyncio.AbstractEventLoop", _Names()))
-        self._private_hosts = private_hosts | {"localhost"}
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        found = await self._system.resolve(host, port, family)
-        public = host not in self._private_hosts
-        if public and any(is_private(result["host"].partition("%")[0]) for result in found):
-            raise OSError(None, "the name leads to a private address")
-        return found
-
-    async def close(self) -> None:
-        await self._system.close()
 
 
 async def tls_context(ca_file: str | None) -> ssl.SSLContext:
@@ -362,6 +326,8 @@ def session(
     private_hosts: AbstractSet[str] = frozenset(),
     egress: str | None = None,
     sockets: bool = False,
+    unix_socket: str | None = None,
+    names: object | None = None,
 ) -> aiohttp.ClientSession:
     """A session that sends each request once, to a verified peer, with nothing added.
 
@@ -371,17 +337,22 @@ def session(
     `keep_alive` is how many seconds an idle connection may be used again; None means never. `private_hosts` are names
     that may lead to private addresses (a lab, a simulator in the next container). `egress` is the URL of a proxy that
     is asked to connect: it resolves the broker's name, and ours to resolve is its own, which may well be private.
+    `unix_socket` is connected to in place of any host. `names`: see `PublicResolver`.
     """
     flow.read_in_pieces()
     idle = {"force_close": True} if keep_alive is None else {"keepalive_timeout": keep_alive}
-    connector = aiohttp.TCPConnector(
-        ssl=tls,
-        resolver=None if egress else PublicResolver(private_hosts),
-        limit=0,  # how many calls there are is limited before: here slow answers to one client would stop all others
-        ttl_dns_cache=30,
-        socket_factory=kept_alive,
-        **idle,
-    )
+    connector: aiohttp.BaseConnector
+    if unix_socket is not None:
+        connector = aiohttp.UnixConnector(unix_socket, **idle)
+    else:
+        connector = aiohttp.TCPConnector(
+            ssl=tls,
+            resolver=None if egress else PublicResolver(private_hosts, names),
+            limit=0,  # how many calls there are is limited before: here a slow client would stop all others
+            ttl_dns_cache=30,
+            socket_factory=kept_alive,
+            **idle,
+        )
     # There is no public way to say of what class connections are; a test notices if this one comes to nothing.
     connector._factory = partial(_Protocol, loop=asyncio.get_running_loop())  # type: ignore[assignment]  # noqa: SLF001
     return aiohttp.ClientSession(

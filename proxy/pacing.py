@@ -206,6 +206,19 @@ class Pacing:
             found.append(Turn(line, client, self._clock))
         return found
 
+    def leave(self, grant: str, category: str | None, left: Mapping[float, int], closed: float) -> None:
+        """A budget begins with so many calls, see `Budget.leave`: somebody else has counted it until now."""
+        self._line(grant, category).budget.leave(self._clock.now().boot, left, closed)
+
+    def spare(self) -> list[tuple[str, str | None, list[tuple[float, int]], float]]:
+        """What is left of the budgets of configured grants that were used, see `Budget.spare`."""
+        now = self._clock.now().boot
+        return [
+            (grant, category, *line.budget.spare(now))
+            for (grant, category), line in self._lines.items()
+            if "/" not in grant
+        ]
+
     def _line(self, grant: str, category: str | None) -> _Line:
         return self._lines.get((grant, category)) or self._new(grant, category)
 

@@ -1,15 +1,16 @@
 """Another configuration for a running server: taken over whole, or not at all."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from proxy import logs
+from proxy import logs, notify
 from proxy.admin import NotPossible
 from proxy.admission import Policy
 from proxy.assembly import needs_restart
 from proxy.audit.acts import Acts
 from proxy.config import ConfigInvalid
+from proxy.config.changes import changes, words
 from proxy.console.server import Console
 from proxy.custody import Custody
 from proxy.doors import Doors
@@ -24,6 +25,8 @@ from proxy.watch import Watcher
 
 if TYPE_CHECKING:
     from proxy.workers.crew import Crew  # most servers are one process
+
+KEPT = "the configuration was not loaded; the old one stays"
 
 log = logs.get("app")
 
@@ -44,7 +47,10 @@ class Reloaded(Protocol):
     watcher: Watcher
     port_streams: QuestradeStreams
     consoles: list[Console]
+    manager: notify.Manager
 
+    @property
+    def standing(self) -> str: ...
     def policy_for(self, settings: Settings) -> Policy: ...
 
 
@@ -57,7 +63,7 @@ class Reloading:
         self._reread = reread
 
     async def run(self) -> dict[str, Any]:
-        """Take over the configuration whole, or raise and keep the old one. Returns what changed.
+        """Take over the configuration whole, or raise and keep the old one. Returns what has changed: see `told`.
 
         Raises `ConfigInvalid`, `NotPossible`, `StoreError`.
         """
@@ -65,19 +71,38 @@ class Reloading:
         self._check_running()  # here too: a stop waits for commands that wait
         async with self.alone:
             self._check_running()
-            old = app.settings.config
+            old = app.settings
+            app.manager.tell(**notify.reloading())
             try:
                 await self._take_over()
-            except (ConfigInvalid, NotPossible, StoreError) as error:
-                app.last_problems = [f"the last reload was refused: {error}"]
-                await app.acts.record("reload", outcome="failed")
+            except Exception as error:
+                await self._refused(error)
                 raise
+            finally:
+                app.manager.tell(**notify.ready(app.standing))
             app.last_problems = []
-        new = app.settings.config
-        changed = [key for key in type(new).model_fields if getattr(old, key) != getattr(new, key)]
-        log.info("configuration reloaded", changed=changed)
-        await app.acts.record("reload", changed=changed)
-        return {"changed": changed}
+            found = told(old, app.settings)
+        log.info("configuration reloaded", changed=found["changed"], changes=found["changes"])
+        await app.acts.record("reload", changed=found["changed"], changes=found["changes"])
+        return found
+
+    async def check(self) -> dict[str, Any]:
+        """What a reload would change, or raise what it would: all but what shows only when a port is opened."""
+        self._check_running()
+        async with self.alone:
+            settings = await asyncio.to_thread(self._reread)
+            self._check_change(settings)
+            if (certificates := self._app.doors.certificates) is not None:
+                await certificates.read(settings.config)
+            return told(self._app.settings, settings)
+
+    async def _refused(self, error: Exception) -> None:
+        app = self._app
+        known = isinstance(error, ConfigInvalid | NotPossible | StoreError)
+        reason = str(error) if known else f"bearerd failed ({type(error).__name__})"
+        log.error(KEPT, reason=reason)
+        app.last_problems = [f"the last reload was refused: {reason}"]
+        await app.acts.record("reload", outcome="failed", reason=reason)
 
     def _check_running(self) -> None:
         if self._app.stopping:
@@ -106,7 +131,7 @@ class Reloading:
             app.crew.policy_changed()
             await app.crew.settle()
         for keeper in dropped:
-            app.metrics.gone(keeper.name)
+            app.metrics.dials.gone(keeper.name)
         for console in app.consoles:
             console.allow_hosts(settings.config.allowed_hosts)
         # Nobody asked for the calls inside to end: one of them may be an order.
@@ -119,7 +144,12 @@ class Reloading:
         app = self._app
         old, new = app.settings.config, settings.config
         if fixed := needs_restart(old, new):
-            raise NotPossible(f"{', '.join(fixed)} can't change in a running server; nothing was loaded. Restart it")
+            keys = dict.fromkeys(key.split(" ")[0].split(".")[0] for key in fixed)
+            how = "; ".join(filter(None, (words(old, new, key) for key in keys)))
+            raise NotPossible(
+                f"{', '.join(fixed)} can't change in a running server; nothing was loaded ({how})",
+                "restart bearerd, or take that change back and reload",
+            )
         for name, grant in settings.grants.items():
             known = app.keepers.get(name)
             before = app.settings.grants.get(name, grant).login
@@ -139,3 +169,28 @@ class Reloading:
             return await self._app.doors.new_roots(settings.config)
         except OSError as error:
             raise NotPossible(f"{error.strerror or error}; nothing was loaded") from None
+
+
+def told(old: Settings, new: Settings) -> dict[str, Any]:
+    """What has changed: `changed` are keys of the whole, `changes` say it in words, a line each."""
+    one, other = old.config, new.config
+    fields = type(other).model_fields.items()
+    changed = [field.alias or key for key, field in fields if getattr(one, key) != getattr(other, key)]
+    found = [*changes(one, other), *_in_files(old, new)]
+    return {"changed": changed, "changes": [logs.redact(line) for line in found]}
+
+
+def _in_files(old: Settings, new: Settings) -> Iterator[str]:
+    """What no key shows: files that the configuration names hold something else."""
+    for name, grant in new.grants.items():
+        before = old.grants.get(name)
+        described = new.config.grants.get(name)
+        if before is None or described is None or old.config.grants.get(name) != described:
+            continue
+        if before.client_secret != grant.client_secret:
+            yield f"grants.{name}.client_secret_file: another content"
+        for client_id, app in grant.apps.items():
+            if client_id in before.apps and before.apps[client_id].client_secret != app.client_secret:
+                yield f"grants.{name}.apps.{client_id}.client_secret_file: another content"
+        if before.trust != grant.trust:
+            yield f"grants.{name}: its environment's ca_file is another file"

@@ -29,11 +29,12 @@ class Tally:
 class Serving:
     """Every call of a gateway's, by either lane: `begin` and `end` it; `enter` and `leave` if the gate lets it in.
 
-    Once `draining` is set nobody enters any more.
+    Once `draining` is set nobody enters any more. `leaving`: a stop is near, so each answer ends its connection, and
+    whoever calls again does so elsewhere, or over a new one.
     """
 
     def __init__(self, metrics: Metrics, calls: Calls) -> None:
-        self.draining = False
+        self.draining = self.leaving = False
         self.metrics = metrics
         self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
         self._calls = calls
@@ -49,9 +50,13 @@ class Serving:
         """It is over at `wall` (Unix time), whatever became of it."""
         self._calls.ended(record, wall)
         self.metrics.ended()
+        if record.trace is not None:
+            record.trace.over(record, record.seconds)
         refused = record.refused
         if refused:
-            self.metrics.denied(record.outcome)
+            self.metrics.denied(record.outcome, record.mount, record.client)
+            if record.outcome == "guard-denied":
+                self.metrics.guard_denied(record.mount, record.client, record.rule)
         if record.mount is not None:
             self.tallies[record.mount].count(wall, refused=refused)
         self.metrics.answered(
@@ -68,7 +73,8 @@ class Serving:
         if self.draining:
             raise Refusal("draining", "bearerd is shutting down.", retry_after=1, close=True)
         if self._in_flight[client] >= most:
-            raise Refusal("paced", f"The client {client} has too many calls in flight.", retry_after=1)
+            detail, fix = f"The client {client} has too many calls in flight.", "raise limits.in_flight_per_client"
+            raise Refusal("paced", detail, fix=fix, retry_after=1)
         self._in_flight[client] += 1
 
     def leave(self, client: str) -> None:

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from proxy.brokers import Api, Broker, Origin, catalogue
+from proxy.collector import Collector, read_collector
 from proxy.config import Config, ConfigInvalid, Mount, Problem, did_you_mean, load
 from proxy.config.model import NAME_PATTERN
 from proxy.grants import GrantSettings as GrantSettings  # noqa: PLC0414  both are imported from here
 from proxy.grants import OAuthApp as OAuthApp  # noqa: PLC0414
 from proxy.grants import read_grants
 from proxy.guarding import problems as guard_problems
+from proxy.hooks import Hook, read_hooks
 
 
 class NoSuchGrant(LookupError):
@@ -23,12 +25,15 @@ class Settings:
     """What the app is made of. `brokers` holds every known definition, the user's own included.
 
     `grants` has every grant that a mount uses. `stamp` tells the file that was read from a later one (see `stamp_of`).
+    `hooks` are those who are told when something goes wrong, `collector` takes the spans of traced calls.
     """
 
     config: Config
     brokers: Mapping[str, Broker]
     stamp: tuple[int, int] = (0, 0)
     grants: Mapping[str, GrantSettings] = field(default_factory=dict)
+    hooks: Mapping[str, Hook] = field(default_factory=dict)
+    collector: Collector | None = None
 
     def api_of(self, mount: str) -> Api:
         """The API that a mount is; `LookupError` for an unknown mount."""
@@ -80,16 +85,22 @@ def read(path: Path, environ: Mapping[str, str], overrides: Mapping[str, str] | 
     problems = list(loaded.problems)
     brokers: Mapping[str, Broker] = {}
     grants: Mapping[str, GrantSettings] = {}
-    if loaded.draft is not None:
+    hooks: Mapping[str, Hook] = {}
+    collector: Collector | None = None
+    if loaded.draft is not None and not loaded.newer:
         brokers, found = catalogue(loaded.draft.brokers, base=loaded.draft.base)
         problems += found
         problems += _mounts(loaded.draft, brokers)
         problems += guard_problems(loaded.draft, brokers)
         grants, found = read_grants(loaded.draft, brokers)
         problems += found
+        hooks, found = read_hooks(loaded.draft)
+        problems += found
+        collector, found = read_collector(loaded.draft)
+        problems += found
     if problems or loaded.config is None:
         raise ConfigInvalid(problems, loaded.document.name, loaded.document)
-    return Settings(loaded.config, brokers, stamp, grants)
+    return Settings(loaded.config, brokers, stamp, grants, hooks, collector)
 
 
 def stamp_of(path: Path) -> tuple[int, int]:

@@ -27,3 +27,13 @@ def ago(moment: float | None, now: float) -> str:
 def clock_time(moment: float) -> str:
     """A moment (Unix seconds) in the person's own time zone, which is named: `2026-11-21 09:14 EST`."""
     return datetime.fromtimestamp(moment, UTC).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+
+
+def daytime(moment: float) -> str:
+    """The same without the day and the zone, to the second: `09:14:05`."""
+    return datetime.fromtimestamp(moment, UTC).astimezone().strftime("%H:%M:%S")
+
+
+def zone(moment: float) -> str:
+    """The person's own time zone at that moment (Unix seconds): `EST`."""
+    return datetime.fromtimestamp(moment, UTC).astimezone().strftime("%Z")

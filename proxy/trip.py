@@ -1,6 +1,5 @@
 """One call on the express lane: let in by the gate, sent by a callback, answered by another. See `express.py`."""
 
-import os
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import partial
@@ -15,7 +14,9 @@ from proxy.gate.browser import Hosts
 from proxy.gate.clients import Client, grant_for
 from proxy.gate.guards import Guards
 from proxy.gate.rows import Row
+from proxy.gate.tracecontext import NO_LINES, Lines, Parent, lines, without
 from proxy.gateway import Gateway, prefixes
+from proxy.identifiers import identifiers
 from proxy.outbound import Lost
 from proxy.pacing import Turn
 from proxy.plainhead import Plain
@@ -31,15 +32,14 @@ from proxy.tokens.grant import TokenPair
 from proxy.tokens.lender import Lender
 
 _UNAUTHORIZED = 401
-_AHEAD = 256  # identifiers that are drawn at a time
 
 
 @dataclass(slots=True, eq=False)
 class Known:
     """What the gate finds in a block of headers, by one policy and at one door.
 
-    `fingerprint` is that of the client's key, `url` how the client reached the door, `sent` what goes on to the broker,
-    by mount.
+    `fingerprint` is that of the client's key, `parent` the span that its calls belong to, `url` how the client reached
+    the door, `sent` what goes on to the broker, by mount.
     """
 
     policy: Policy
@@ -47,14 +47,19 @@ class Known:
     passes: bool = False
     fingerprint: str | None = None
     request_id: str | None = None
+    parent: Parent | None = None
     url: str = ""
     sent: dict[str, wirehead.Block] = field(default_factory=dict, repr=False)
 
-    def block(self, mount: Mount, headers: header_rules.Raw) -> wirehead.Block:
-        """What of the client's headers goes to this mount's broker; the call's identifier is still to be added."""
+    def block(self, mount: Mount, headers: header_rules.Raw, *, tracing: bool) -> wirehead.Block:
+        """What of the client's headers goes to this mount's broker; the call's identifier is still to be added.
+
+        With `tracing` so is the parent.
+        """
         if (block := self.sent.get(mount.name)) is None:
             pairs = header_rules.to_broker(headers, also=mount.also, user_agent=mount.user_agent, request_id="")
             kept = [pair for pair in pairs if pair[0] != "X-Request-Id"]
+            kept = without(kept) if tracing else kept
             block = self.sent[mount.name] = wirehead.block_of(kept, mount.relay.placement)
         return block
 
@@ -153,7 +158,7 @@ class Trip:
         record.grant = self.way.grant
         rendered = refused(self.gateway.pressure.refusal(), record)
         self.gateway.serving.end(record, self.now.wall)
-        last = self.plain.block.last
+        last = self.plain.block.last or self.gateway.serving.leaving
         more = (("Connection", "close"),) if last else ()
         self.line.answer(rendered.spelled(("Date", formatdate(self.now.wall, usegmt=True)), *more), last=last)
         return True
@@ -169,7 +174,8 @@ class Trip:
         record = self.record = self._begin()
         record.grant = way.grant
         block = known.sent[way.mount.name]
-        head = wirehead.plain_head(way.first, block, record.request_id, way.lines)
+        parent = NO_LINES if self.gateway.tracing is None else self._parent()
+        head = wirehead.plain_head(way.first, block, record.request_id, way.lines, parent)
         self.line.carry(self, last=self.plain.block.last)
         place = way.mount.relay.place
         idle = place.idle if way.row.idle is None else way.row.idle
@@ -201,7 +207,7 @@ class Trip:
             if pair is not way.pair:
                 way.lead(self.plain.method, pair)
             if mount.name not in known.sent:
-                known.block(mount, self.plain.block.headers)
+                known.block(mount, self.plain.block.headers, tracing=self.gateway.tracing is not None)
             return mount.relay.at_hand(pair, way.grant)
         except Exception:  # noqa: BLE001  a fault of ours
             return None
@@ -212,7 +218,19 @@ class Trip:
         record = self.gateway.serving.begin(self.plain.method, self.known.request_id or identifiers.next())
         record.client, record.mount = self.client.name, way.mount.name
         audit.matched(record, way.row, way.called.match.captures)
+        if (parent := self.known.parent) is not None:
+            record.trace_id = parent.trace_id
+        if (tracing := self.gateway.tracing) is not None:
+            tracing.follow(record, parent, self.now.wall)
         return record
+
+    def _parent(self) -> Lines:
+        """What the broker is told of the trace that the call is a part of, as it sets off."""
+        if (trace := self.record.trace) is not None:
+            trace.sets_off()
+            return trace.lines()
+        parent = self.known.parent
+        return lines(parent) if parent is not None else NO_LINES
 
     # -- back: what the broker's connection tells ----------------------------------------------------------------------
 
@@ -252,6 +270,9 @@ class Trip:
         if 200 <= status < 300:  # noqa: PLR2004
             self.keeper.accepted(self.pair.generation)
         self.gateway.answered(self.way.called, record, status, self.pair, self.seconds)
+        last = self.plain.block.last or self.gateway.serving.leaving
+        if last:
+            self.line.close()  # behind this answer
         head = whole_head(
             record.method,
             status,
@@ -262,7 +283,7 @@ class Trip:
             mount_url=self.known.url if self.door.mount else f"{self.known.url}/{mount.name}",
             request_id=record.request_id,
             prefixes=partial(prefixes, mount),
-            last=self.plain.block.last,
+            last=last,
         )
         return head + body
 
@@ -288,21 +309,3 @@ class Trip:
         self.keeper.give_back()
         self.gateway.serving.leave(self.client.name)
         self.gateway.serving.end(self.record, wall)
-
-
-class _Identifiers:
-    """Of calls: 16 hexadecimal digits each, from the system's randomness, which is asked for many at a time."""
-
-    __slots__ = ("_drawn",)
-
-    def __init__(self) -> None:
-        self._drawn: list[str] = []
-
-    def next(self) -> str:
-        if not self._drawn:
-            digits = os.urandom(8 * _AHEAD).hex()
-            self._drawn = [digits[at : at + 16] for at in range(0, len(digits), 16)]
-        return self._drawn.pop()
-
-
-identifiers = _Identifiers()

@@ -234,18 +234,21 @@ class Vestibule:
 
 
 class OpenSite(web.SockSite):
-    """Closes its door behind those whose connection the system has made already: else they would be cut off."""
+    """Closes its door behind those whose connection the system has made already: else they would be cut off.
 
-    __slots__ = ("_door",)
+    `stays`: they would not, since somebody else keeps that door open, for whoever comes after us.
+    """
 
-    def __init__(self, runner: web.BaseRunner, door: socket.socket, *, backlog: int) -> None:
+    __slots__ = ("_door", "_stays")
+
+    def __init__(self, runner: web.BaseRunner, door: socket.socket, *, backlog: int, stays: bool = False) -> None:
         super().__init__(runner, door, backlog=backlog)
-        self._door = door
+        self._door, self._stays = door, stays
 
     async def stop(self) -> None:
         loop = asyncio.get_running_loop()
         end = loop.time() + LAST_ONES
-        while loop.time() < end and _knocked(self._door):  # noqa: ASYNC110  there is no event for it
+        while not self._stays and loop.time() < end and _knocked(self._door):  # noqa: ASYNC110  there is no event for it
             await asyncio.sleep(0)  # the loop accepts some of them
         for _ in range(HANDED_OVER):
             await asyncio.sleep(0)

@@ -75,6 +75,11 @@ def pytest_collection() -> None:
     gc.disable()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The image first: it takes a minute, and of what several processes run, the longest must not be begun last."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/test_image.py"))
+
+
 def pytest_collection_finish() -> None:
     """What is there now is not looked at any more, only what tests make."""
     gc.freeze()

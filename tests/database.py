@@ -69,7 +69,7 @@ def as_nobody() -> tuple[int, int] | None:
     return entry.pw_uid, entry.pw_gid
 
 
-def _in_memory() -> str | None:
+def in_memory() -> str | None:
     """A folder that is no disk, where a new database takes a tenth of the time; None if there is too little of it."""
     with contextlib.suppress(OSError):
         status = os.statvfs("/dev/shm")  # noqa: S108  made by mkdtemp
@@ -82,7 +82,7 @@ class _Process:
     """One server process, in a directory of its own that the user it runs as may write."""
 
     def __init__(self, name: str) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix=f"brd-{name}-", dir=_in_memory())).resolve()
+        self.directory = Path(tempfile.mkdtemp(prefix=f"brd-{name}-", dir=in_memory())).resolve()
         self.log = self.directory / "log"
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None

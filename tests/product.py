@@ -83,6 +83,7 @@ class Program:
     """`bearerd ARGUMENTS`, running in a home directory. Its output goes to files there, so that no pipe can fill.
 
     `command`: another program than bearerd; or `COMMAND`, if the start of the interpreter belongs to the test.
+    `sink`: a descriptor that its stderr is to be, instead of a file; `keep`: others that a `command` inherits.
     """
 
     def __init__(
@@ -91,14 +92,23 @@ class Program:
         *arguments: str,
         environ: Mapping[str, str] | None = None,
         command: Sequence[str] = (),
+        sink: int | None = None,
+        keep: Sequence[int] = (),
     ) -> None:
         number = len(list(home.glob("*.stdout")))
         self.stdout, self.stderr = home / f"{number}.stdout", home / f"{number}.stderr"
         with Path(os.devnull).open("rb") as stdin, self.stdout.open("wb") as stdout, self.stderr.open("wb") as stderr:
-            streams, environ = [stdin.fileno(), stdout.fileno(), stderr.fileno()], surroundings(home, environ)
+            streams = [stdin.fileno(), stdout.fileno(), stderr.fileno() if sink is None else sink]
+            environ = surroundings(home, environ)
             if command:
                 self._process: subprocess.Popen[bytes] | Fork = subprocess.Popen(
-                    [*command, *arguments], stdin=stdin, stdout=stdout, stderr=stderr, cwd=home, env=environ
+                    [*command, *arguments],
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=streams[2],
+                    cwd=home,
+                    env=environ,
+                    pass_fds=keep,
                 )
             else:
                 self._process = _FORGE.run(arguments, home, environ, streams)

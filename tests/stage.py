@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from proxy.admin import CommandFailed, call
 from proxy.simulator import serve
@@ -23,8 +24,10 @@ from proxy.simulator.questrade.broker import Questrade
 from proxy.simulator.questrade.options import Options
 from proxy.store.keys import Source
 from tests import canaries
+from tests import receiver as collectors
+from tests.alerts.receivers import Receiver, receiving
 from tests.callers import Wire, ask
-from tests.product import COMMAND, Program, command, run
+from tests.product import COMMAND, Program, Reply, command, run
 from tests.stagelogin import log_in_over_the_page, with_page
 
 ACCOUNTS = "/questrade/v1/accounts"
@@ -47,6 +50,8 @@ class Stage:
     secrets: dict[str, str] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     server: Program | None = None
+    told: Receiver | None = None
+    collector: collectors.Receiver | None = None
     url: str = ""
     console: str = ""
 
@@ -111,6 +116,48 @@ def configuration(environment: object) -> dict[str, Any]:
     }
 
 
+def with_hooks(stage: Stage, document: dict[str, Any], receiver: Receiver) -> None:
+    """A webhook and a command hear of everything that goes wrong; what they get is kept."""
+    stage.told = receiver
+    key = base64.b64encode(secrets.token_bytes(24)).decode()
+    path = stage.secret("address of a webhook")
+    document["alerts"] = {
+        "ops": {
+            "url": f"http://{receiver.host}/{path}?token={stage.secret('token of a webhook')}",
+            "secret": "whsec_" + stage.secret("signing secret", key),
+        },
+        "page": {"command": ["sh", "-c", "env >> page.txt; cat >> page.txt; tail -n 1 page.txt"]},
+    }
+
+
+def with_tracing(stage: Stage, document: dict[str, Any], collector: collectors.Receiver) -> None:
+    """Every call is traced; the collector asks for a key of its own."""
+    file = stage.directory / "collector.headers"
+    file.write_text(f"Authorization: Bearer {stage.secret('key of the collector')}\n")
+    file.chmod(0o600)
+    document["tracing"] = {"endpoint": collector.url, "headers_file": file.name}
+
+
+async def look_at_the_doctor(stage: Stage) -> None:
+    """What it finds, in words and as JSON."""
+    for arguments in (("doctor",), ("doctor", "--json")):
+        done = await asyncio.to_thread(run, stage.directory, *arguments, "-c", "config.yaml")
+        stage.note("bearerd doctor", done.output)
+
+
+async def look_at_the_alerts(stage: Stage) -> None:
+    """What hooks were told, and what the commands say of them."""
+    wish = {"all": True, "by": "anna", "reason": f"account 26598145, {stage.keys['bot']}"}
+    for command_ in ("halt", "resume"):
+        await call(stage.directory / "state/admin.sock", command_, wish, timeout=30)
+    await asyncio.gather(stage.bearerd("alerts", "test"), stage.bearerd("alerts", "list"))
+    assert stage.told is not None
+    for request in stage.told.received:
+        signed = {name: text for name, text in request.headers.items() if name.startswith("webhook")}
+        stage.note("posts to a webhook", json.dumps(signed).encode() + request.body)
+    stage.note("what a command is told", await asyncio.to_thread((stage.directory / "page.txt").read_bytes))
+
+
 @asynccontextmanager
 async def staged(directory: Path) -> AsyncIterator[Stage]:
     """A simulator whose tokens need percent-encoding, a configuration, a key; no server yet."""
@@ -120,12 +167,15 @@ async def staged(directory: Path) -> AsyncIterator[Stage]:
         simulator = running.simulators["questrade"]
         assert isinstance(simulator, Questrade)
         stage = Stage(directory, simulator, running.control)
-        text = json.dumps(with_page(configuration(running.description()["environment"])), indent=1)
-        (directory / "config.yaml").write_text(text)
         key = await asyncio.to_thread(Source("file:master.key", directory).create)
         stage.secret("master key", base64.b64encode(key).decode())
         stage.secret("master key in hex", key.hex())
-        yield stage
+        document = with_page(configuration(running.description()["environment"]))
+        async with receiving() as receiver, collectors.receiving() as stage.collector:
+            with_hooks(stage, document, receiver)
+            with_tracing(stage, document, stage.collector)
+            (directory / "config.yaml").write_text(json.dumps(document, indent=1))
+            yield stage
     finally:
         await running.stop()
 
@@ -149,6 +199,8 @@ async def stop(stage: Stage) -> None:
     assert 0 == await asyncio.to_thread(stage.server.stop)
     stage.note("stdout of serve", stage.server.stdout.read_bytes())
     stage.note("stderr and log of serve", stage.server.stderr.read_bytes())
+    assert stage.collector is not None
+    stage.note("spans", stage.collector.raw)
 
 
 # -- what is driven ---------------------------------------------------------------------------------------------------
@@ -189,6 +241,8 @@ async def call_well_and_badly(stage: Stage) -> None:
     assert 400 == await stage.ask("answers of the broker", ORDERS, "POST", {"token": key})
     for target in (f"/{key}/v1/accounts", f"/questrade/v1/{key}", f"{ACCOUNTS}/%7f{key}", f"{ACCOUNTS}?_method={key}"):
         assert 400 <= await stage.ask("refusals", target) < 500
+    traced = {"Traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01", "Tracestate": f"vendor={key}"}
+    assert 200 == await stage.ask("answers of the broker", ACCOUNTS, **traced)
     for headers in (
         {"X_Api_Key": token}, {"Origin": f"http://{key}"}, {"Expect": key}, {"Upgrade": key},
         {"Transfer_Encoding": f"gzip, {key}"}, {"Sec_Fetch_Site": key, "Cookie": f"key={key}"},
@@ -265,6 +319,7 @@ async def look_at_the_console(stage: Stage) -> None:
     page = await ask(stage.console, "GET", entered.headers["location"], Cookie=cookie)
     assert 200 == page.status
     stage.note("the console's page", page.raw)
+    await act_at_the_console(stage, entered.headers["location"], cookie, page.body.decode())
     wrong = stage.secret("wrong console token")
     for target in ("/", f"/?token={wrong}", f"/{token}", entered.headers["location"], f"/readyz?verbose={token}"):
         stage.note("the console's refusals", (await ask(stage.console, "GET", target, Cookie=f"a={wrong}")).raw)
@@ -272,6 +327,43 @@ async def look_at_the_console(stage: Stage) -> None:
         reply = await ask(stage.console, "GET", target)
         assert 200 == reply.status
         stage.note(target, reply.raw)
+
+
+async def act_at_the_console(stage: Stage, home: str, cookie: str, page: str) -> None:
+    """Forms that are refused and one that is not, with a secret in each; a new key; and a moment of live updates."""
+    (csrf,) = re.findall(r'name="csrf" value="([^"]+)"', page)
+    head = {"Cookie": cookie}
+    pasted, token = stage.secret("pasted token"), stage.secrets["first refresh token"]
+
+    async def post(act: str, **form: str) -> Reply:
+        body, wire = urlencode({"csrf": csrf, **form}), Wire(stage.console)
+        kind = "Content-Type: application/x-www-form-urlencoded"
+        lines = [f"POST {home}do/{act} HTTP/1.1", f"Host: {wire.host}:{wire.port}", f"Cookie: {cookie}", kind]
+        await wire.send("\r\n".join([*lines, f"Content-Length: {len(body)}", "", body]).encode())
+        reply = await wire.reply()
+        await wire.close()
+        assert reply is not None
+        return reply
+
+    for form in ({"token": pasted}, {"token": f"{pasted} {token}"}, {"token": pasted, "more": token}):
+        stage.note("the console's forms", (await post("log-in", grant="questrade", **form)).raw)
+    stage.note("the console's forms", (await post("halt", csrf=pasted, reason=token)).raw)
+    filled = await ask(stage.console, "GET", f"{home}log-in?grant=questrade&token={token}", **head)
+    stage.note("the console's forms", filled.raw)
+    made = await post("client-add", name="other")
+    stage.note("the console's forms", made.raw)
+    shown = await ask(stage.console, "GET", made.headers["location"], **head)
+    (key,) = re.findall(r'<code id="key">(\w+)</code>', shown.body.decode())
+    stage.secret("key of the console", key)
+    stage.note("a new key at the console", shown.raw)
+    for place in (made.headers["location"], home, f"{home}client?name=other"):
+        stage.note("the console after it", (await ask(stage.console, "GET", place, **head)).raw)
+    host, _, port = stage.console.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=1 << 22)
+    writer.write(f"GET {home}events HTTP/1.1\r\nHost: {host}:{port}\r\nCookie: {cookie}\r\n\r\n".encode())
+    async with asyncio.timeout(10):
+        stage.note("live updates", await reader.readuntil(b"}\n\n"))
+    writer.close()
 
 
 async def look_at_the_trail(stage: Stage) -> None:
@@ -299,6 +391,9 @@ clients: {{bot: {{questrade: [read_acc], api_key: {0}}}}}
 grants:
   questrade: {{client_id: a, client_secret: [{0}]}}
   other: {{client_id: a, client_secret: {0}, client_secret_file: b}}
+alerts:
+  ops: {{url: "https://hooks.example.com/{0}", secret: {0}, evnts: []}}
+  page: {{url: "http://user:{0}@hooks.example.com/{0}", secret: whsec_{0}}}
 """
 UNREADABLE = (
     'client_secret: "{0}\n',
@@ -389,6 +484,8 @@ async def drive(stage: Stage) -> None:
         await break_the_configuration(stage)
         await break_the_broker(stage)
         await look_at_the_trail(stage)
+        await look_at_the_alerts(stage)
+        await look_at_the_doctor(stage)
         stage.note("state files while it runs", await asyncio.to_thread(canaries.files, stage.directory / "state"))
         await fail_to_start(stage)
         stage.note("state files in the end", await asyncio.to_thread(canaries.files, stage.directory / "state"))

@@ -56,7 +56,7 @@ async def test_every_act_is_on_the_disk_when_it_is_answered(state_dir: Path) -> 
             ("clients-add", US, "failed", {"name": "Not a name"}),
             ("halt", US, "done", {"mount": "questrade", "reason": "lunch", "by": "ann"}),
             ("resume", US, "done", {"mount": "questrade", "reason": "eaten", "by": "ann"}),
-            ("reload", US, "done", {"changed": []}),
+            ("reload", US, "done", {"changed": [], "changes": []}),
             ("lend", US, "done", {"client": "bot"}),
             ("clients-remove", US, "done", {"name": "bot"}),
             ("login", US, "done", {"mount": "questrade"}),

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from proxy import admin
+from proxy import __version__, admin
 from proxy.admin import AdminSocket, CommandFailed, NotPossible, ServerGone, call, held, trusted
 from proxy.config import ConfigInvalid, Mark, Problem
 from proxy.store import StoreError, StoreLocked
@@ -22,6 +22,8 @@ CANARY = "c4n4ry-t0ken"
 FAULTS: dict[str, Exception] = {
     "not-possible": NotPossible("Nothing is mounted.", "bearerd init"),
     "login-failed": LoginFailed("Questrade refused this token."),
+    "full": OSError(28, "No space left on device", "/state/audit"),
+    "gone": OSError(5, "Input/output error"),
     "store": StoreError("The disk is full."),
     "locked": StoreLocked("It is in use by process 7", 7),
     "config": ConfigInvalid([Problem(Mark(9, 5), "mounts", "is empty")], "config.yaml"),
@@ -108,6 +110,8 @@ async def test_calls_do_not_wait_for_each_other(server: AdminSocket, path: Path,
         ("locked", ("store", "It is in use by process 7", None)),
         ("config", ("config", "config.yaml:9:5: error: mounts: is empty", None)),
         ("own", ("bad-request", "The name is too long.", "choose a shorter one")),
+        ("full", ("not-possible", "/state/audit: No space left on device", None)),
+        ("gone", ("not-possible", "Input/output error", None)),
         ("bug", ("internal", "bearerd failed at `fail`; its log says where.", None)),
     ],
 )
@@ -157,7 +161,73 @@ async def test_one_request_a_connection(server: AdminSocket, path: Path) -> None
     """A second line on a connection gets no answer."""
     answer = await raw(path, b'{"command": "echo"}\n' * 2)
 
-    assert b'{"ok": {"params": {}}}\n' == answer
+    assert {"version": __version__, "ok": {"params": {}}} == json.loads(answer)
+    assert 1 == answer.count(b"\n")
+
+
+@pytest.mark.parametrize("protocol", [0, 2, "1", None])
+async def test_another_protocol_is_not_carried_out(server: AdminSocket, path: Path, protocol: object) -> None:
+    """A command of a bearerd that speaks another way: nothing happens, and it is told who we are."""
+    request = {"protocol": protocol, "command": "echo", "params": {}}
+    answer = json.loads(await raw(path, json.dumps(request).encode() + b"\n"))
+
+    assert (__version__, "other-version") == (answer["version"], answer["error"]["kind"])
+    assert "The server speaks version 1 of the admin protocol only." == answer["error"]["message"]
+
+
+async def test_the_first_programs_named_no_protocol(server: AdminSocket, path: Path) -> None:
+    """They spoke the first one."""
+    assert "ok" in json.loads(await raw(path, b'{"command": "echo", "params": {}}\n'))
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (
+            {"version": "0.0.9", "error": {"kind": "bad-request", "message": "There is no such command.", "fix": None}},
+            ("other-version", "The server is bearerd 0.0.9, this command is bearerd {}: There is no such command."),
+        ),
+        (
+            {"error": {"kind": "internal", "message": "bearerd failed at `x`.", "fix": None}},
+            ("other-version", "The server is an older bearerd, this command is bearerd {}: bearerd failed at `x`."),
+        ),
+        (
+            {"version": "9.0.0", "error": {"kind": "other-version", "message": "Only 2.", "fix": None}},
+            ("other-version", "The server is bearerd 9.0.0, this command is bearerd {}: Only 2."),
+        ),
+        (
+            {"version": "9.0.0", "error": {"kind": "not-possible", "message": "Nothing is mounted.", "fix": None}},
+            ("not-possible", "Nothing is mounted."),
+        ),
+        (
+            {"version": __version__, "error": {"kind": "bad-request", "message": "No.", "fix": None}},
+            ("bad-request", "No."),
+        ),
+    ],
+    ids=["no such command", "of old", "newer", "understood", "same"],
+)
+async def test_a_server_of_another_version_is_said_to_be_one(
+    path: Path, answer: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    """Where it did not understand, both versions are named, and what to do; what it understood it may refuse."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(json.dumps(answer).encode() + b"\n")
+        writer.close()
+        await writer.wait_closed()
+        served.set()
+
+    served = asyncio.Event()
+    server = await asyncio.start_unix_server(serve, path)
+    with pytest.raises(CommandFailed) as caught:
+        await call(path, "x", {}, timeout=5)
+    await served.wait()
+    server.close()
+
+    assert (expected[0], expected[1].format(__version__)) == (caught.value.kind, str(caught.value))
+    restart = "restart the server, so that both are of one version"
+    assert (restart if expected[0] == "other-version" else None) == caught.value.fix
 
 
 async def test_only_the_owner_may_touch_the_socket(server: AdminSocket, path: Path) -> None:

@@ -21,18 +21,20 @@ PACKAGE = ROOT / "proxy"
 # A room is a file or folder of the package. Lower never imports upper.
 LAYERS = {
     "secret": 0, "clock": 0, "errors": 0, "spans": 0, "redactor": 0, "dsn": 0, "expiry": 0, "flow": 0,
-    "eventloop": 0, "aiohttpload": 0, "filestamp": 0,
-    "counts": 0, "gate": 1, "config": 1, "logs": 1, "metrics": 1, "parser": 1, "plainhead": 1,
-    "brokers": 2, "store": 2, "outbound": 2,
-    "tokens": 3, "relay": 3, "pacing": 3, "audit": 3, "clientkeys": 3, "lastuse": 3, "certificates": 3,
-    "inforce": 3, "localca": 3, "trustfiles": 3,
-    "sockets": 3, "hardening": 3, "pressure": 3, "watchdog": 3, "tlsline": 3, "halts": 3,
-    "grants": 3, "guarding": 3, "settings": 3,
-    "gateway": 4, "intake": 4, "emulation": 4, "listener": 4, "vestibule": 4, "console": 4, "admin": 4, "custody": 4,
-    "admission": 4, "streams": 4, "authorizations": 4, "provenance": 4, "keepers": 4, "adoption": 4, "rates": 4,
-    "doors": 4, "connection": 4, "quietserver": 4, "express": 4, "trip": 4, "serving": 4,
-    "clientele": 5, "gauges": 5, "reloading": 5, "partneroauth": 5, "operations": 5, "halting": 5, "assembly": 5, "watch": 5, "app": 5,
-    "simulator": 5, "workers": 5,
+    "eventloop": 0, "aiohttpload": 0, "filestamp": 0, "logsink": 0, "notify": 0, "counts": 0, "labels": 0,
+    "identifiers": 0,
+    "gate": 1, "dials": 1, "config": 1, "logs": 1, "metrics": 1, "parser": 1, "plainhead": 1,
+    "brokers": 2, "store": 2, "resolver": 2, "outbound": 2,
+    "tokens": 3, "relay": 3, "pacing": 3, "audit": 3, "tracing": 3, "traceexport": 3, "collector": 3,
+    "clientkey": 3, "clientkeys": 3, "lastuse": 3, "certificates": 3, "inforce": 3, "localca": 3, "trustfiles": 3,
+    "sockets": 3, "hardening": 3, "pressure": 3, "watchdog": 3, "tlsline": 3, "halts": 3, "grants": 3, "guarding": 3,
+    "history": 3, "hooks": 3, "settings": 3,
+    "gateway": 4, "intake": 4, "emulation": 4, "listener": 4, "vestibule": 4, "console": 4, "admin": 4,
+    "custody": 4, "admission": 4, "streams": 4, "authorizations": 4, "provenance": 4, "keepers": 4, "adoption":
+    4, "rates": 4, "activation": 4, "doors": 4, "connection": 4, "quietserver": 4, "express": 4, "trip": 4,
+    "serving": 4,
+    "clientele": 5, "gauges": 5, "overview": 5, "reloading": 5, "partneroauth": 5, "operations": 5, "halting":
+    5, "assembly": 5, "watch": 5, "alerts": 5, "app": 5, "simulator": 5, "workers": 5,
     "cli": 6,
     "__main__": 7,
 }  # fmt: skip
@@ -45,13 +47,15 @@ MAY_IMPORT = {
 }
 
 # Who holds a strong reference to tasks of its own, and looks at how they end: a grant's flight, a login whose code is
-# out, the store's watcher, handshakes, an upload beside its answer.
+# out, an act at the console, the store's watcher, handshakes, an upload beside its answer.
 SUPERVISORS = (
     "tokens/keeper.py",
     "authorizations.py",
+    "console/view.py",
     "app.py",
     "vestibule.py",
     "workers/pump.py",
+    "workers/supervisor.py",
     "relay/pool/uploads.py",
 )
 
@@ -67,10 +71,10 @@ SEEN_BY: dict[str, set[str]] = {
 OWNERS = {
     "asyncpg": ["store/connections.py"],
     "aiohttp": [
-        "aiohttpload.py", "quietserver.py",
-        "outbound.py", "tokens/*", "relay/*", "parser.py", "connection.py", "listener.py", "vestibule.py", "intake.py",
-        "gateway.py", "trip.py", "emulation.py", "doors.py", "console/*", "cli/*", "simulator/*", "admission.py",
-        "streams/*", "workers/front.py",
+        "aiohttpload.py", "quietserver.py", "outbound.py", "resolver.py", "tokens/*", "relay/*", "parser.py",
+        "connection.py", "listener.py", "vestibule.py", "intake.py", "alerts/webhook.py", "gateway.py",
+        "trip.py", "emulation.py", "doors.py", "console/*", "cli/*", "simulator/*", "admission.py", "streams/*",
+        "workers/front.py",
     ],
     "click": ["cli/*"],
     "certifi": ["trustfiles.py"],
@@ -79,13 +83,16 @@ OWNERS = {
     "jinja2": ["console/*"],
     "msgpack": ["streams/alpaca/*", "simulator/*"],
     "multidict": ["simulator/*"],
-    "prometheus_client": ["metrics.py"],
+    "opentelemetry": ["traceexport.py"],
+    "prometheus_client": ["metrics.py", "dials.py"],
     "pydantic": ["config/*"],
+    "requests": ["traceexport.py"],
     "sqlite3": ["store/sqlite.py", "store/sqlitefile.py", "store/sqliteschema.py"],
     "structlog": ["logs.py"],
+    "urllib3": ["traceexport.py"],
     "uvloop": ["eventloop.py"],
     "yaml": ["config/*"],
-    "yarl": ["tokens/oauth.py", "relay/*"],
+    "yarl": ["alerts/webhook.py", "tokens/oauth.py", "relay/*"],
 }  # fmt: skip
 
 # Decisions: no socket, no clock, no machine.
@@ -94,6 +101,7 @@ PURE = [
     "gate/*", "plainhead.py", "tokens/grant.py", "tokens/answer.py", "tokens/schedule.py",
     "relay/answerhead.py", "relay/credential.py", "relay/echo.py", "relay/headers.py", "relay/wirehead.py",
     "relay/pool/plainanswer.py", "brokers/questrade.py",
+    "alerts/denials.py", "alerts/notice.py", "alerts/queue.py", "alerts/signing.py", "alerts/troubles.py",
     "streams/codes.py", "streams/dialects.py",
     "streams/alpaca/messages.py", "streams/alpaca/transcript.py", "streams/alpaca/reopening.py",
     "streams/questrade/messages.py", "streams/questrade/rawjson.py", "streams/questrade/streamport.py",

@@ -268,7 +268,7 @@ async def log_in_at_the_console(window: Window) -> None:
 
 
 async def attack_the_console(window: Window) -> None:
-    """With the cookie of a person who is logged in: no page reads a byte of it, and none begins a login."""
+    """With the cookie of a person who is logged in: no page reads a byte of it, and none has anything done."""
     statuses: list[int] = []
 
     def note(response: Response) -> None:
@@ -278,7 +278,7 @@ async def attack_the_console(window: Window) -> None:
     window.context.on("response", note)
     place, home = window.scene.console.place, window.scene.home
     pages = {"foreign": await window.open("evil.test"), "neighbour": await window.open("127.0.0.1")}
-    orders = {"foreign": f"{home}login", "neighbour": f"{place}metrics"}
+    orders = {"foreign": f"{home}do/reload", "neighbour": f"{place}metrics"}
     runs = [window.do(page, name, home, orders[name], SOME) for name, page in pages.items()]
     read = await asyncio.gather(*runs)
     window.context.remove_listener("response", note)
@@ -286,7 +286,7 @@ async def attack_the_console(window: Window) -> None:
     assert 8 <= len(statuses)  # those of which the browser tells
     texts = " ".join(text for found in read for text in found.values())
     assert [] == [word for word in ("questrade", "bearerd") if word in texts]
-    assert [] == window.scene.view.begun
+    assert [] == window.scene.view.acted
 
 
 async def type_addresses(window: Window) -> None:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from proxy.clientkeys import ClientKey, ClientKeys, NoSuchKey
+from proxy.clientkey import ClientKey
+from proxy.clientkeys import ClientKeys, NoSuchKey
 from proxy.clock import Now
 from proxy.gate.clients import digest, key_fault
 from proxy.store import COMMITS, PAGE, StoreError
@@ -219,6 +220,17 @@ async def test_a_rotation_gives_a_new_key_and_the_old_one_an_end(vault: Vault, c
     assert {"bot": 1.8e9 + 1500} == keys.next_ends()
     made, replaced = await keys.rotate("bot", made.key.number, overlap=9000, expires=1.8e9 + 99)
     assert (1.8e9 + 99, 1.8e9 + 1500) == (made.key.expires, replaced.expires)  # no overlap lengthens a life
+
+
+async def test_a_key_that_a_newer_program_has_changed_is_not_replaced(vault: Vault, clock: MovedClock) -> None:
+    """The record may hold a limit that is not known here; no key is left that nobody has seen."""
+    keys = ClientKeys(vault, clock)
+    old = await keys.add("bot")
+    await keys.load_once()
+    await vault.put(old.key.record, expected=1, value=old.key.value | {"only_from": "10.0.0.1"})
+    with pytest.raises(NoSuchKey, match="changed by a newer bearerd"):
+        await keys.rotate("bot", None, overlap=0)
+    assert [old.key.record] == [row.name for row in await vault.store.read_all("client/")]
 
 
 async def test_what_can_be_replaced_is_said(keys: ClientKeys, store: MemoryStore) -> None:

@@ -189,3 +189,44 @@ def test_every_key_of_a_simulated_broker_is_explained(tmp_path: Path) -> None:
     known = _known(list(caught.value.problems))
 
     assert [known[""], known["login"]] == [set(keys) for keys in _tables((DOCS / "brokers.md").read_text())[-2:]]
+
+
+ROOT = DOCS.parent
+PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "bench").glob("*.md")])
+
+
+def test_the_index_names_every_page() -> None:
+    """`docs/README.md`; what lies in a folder below has an index of its own."""
+    index = (DOCS / "README.md").read_text()
+    assert [] == [page.name for page in DOCS.glob("*.md") if page.name != "README.md" and f"({page.name})" not in index]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    """To a file that there is, and to a heading or anchor in it."""
+    lost = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", _without_code(page.read_text())):
+        if ":" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        if not file.exists() or (anchor and file.suffix == ".md" and anchor not in _anchors(file)):
+            lost.append(target)
+    assert [] == lost
+
+
+def _without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```|`[^`\n]+`", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def _anchors(page: Path) -> set[str]:
+    """As GitHub makes them of headings, and those that are written out."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    found: dict[str, int] = {}
+    names = set(re.findall(r'<a (?:id|name)="([^"]+)"', text))
+    for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE):
+        plain = re.sub(r"\[([^]]+)\]\([^)]*\)", r"\1", heading).strip().lower()
+        slug = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+        names.add(f"{slug}-{found[slug]}" if slug in found else slug)
+        found[slug] = found.get(slug, 0) + 1
+    return names

@@ -107,13 +107,15 @@ async def test_where_nothing_is_at_hand_a_part_of_the_reads_goes_on_too() -> Non
     assert (count * LEAST, count * (1 - LEAST)) == (statuses.count(200), statuses.count(503))
 
 
+@pytest.mark.parametrize("leaving", [False, True], ids=["asked", "leaving"])
 @pytest.mark.parametrize("engine", ["pool", "express"])
-async def test_the_last_read_of_a_connection_may_be_refused_too(engine: str) -> None:
+async def test_the_last_read_of_a_connection_may_be_refused_too(engine: str, *, leaving: bool) -> None:
     """Under pressure: the refusal says that the connection ends, and it does, in both lanes alike."""
     async with running(engine=engine) as lab, lab.connect() as wire:
         for number in range(100):
             lab.gateway.pressure.noticed(1.0, 100.0 + number / 100)
-        await wire.send(lab.request("GET", ACCOUNTS, "Connection: close"))
+        lab.gateway.serving.leaving = leaving  # a stop is near
+        await wire.send(lab.request("GET", ACCOUNTS, *([] if leaving else ["Connection: close"])))
         reply = await wire.reply()
         assert (503, ["close"], "Connection") == (reply.status, reply.all("Connection"), reply.headers[-1][0])
         assert await wire.ended()

@@ -398,7 +398,7 @@ async def test_each_call_is_counted_and_recorded_once(caplog: pytest.LogCaptureF
     assert (2, 1) == (tally.calls, tally.denied)
     labels = 'client="bot",method="GET",mount="lab",status_class="2xx",template="/v1/accounts"'
     assert f"bearerd_requests_total{{{labels}}} 1.0" in text
-    assert 'bearerd_denials_total{kind="scope-denied"} 1.0' in text
+    assert 'bearerd_denials_total{client="bot",kind="scope-denied",mount="lab"} 1.0' in text
     assert 'bearerd_upstream_seconds_count{mount="lab"} 1.0' in text
     assert "bearerd_in_flight 0.0" in text
 

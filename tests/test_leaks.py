@@ -28,6 +28,10 @@ MARKS = {
     "state files in the end": b"SQLite format 3",
     "the console's page": b"<html",
     "the console's refusals": b"403",
+    "the console's forms": b"Not done.",
+    "a new key at the console": b"It is shown this once.",
+    "the console after it": b"This key has been shown",
+    "live updates": b"data: {",
     "/metrics": b"# HELP bearerd_",
     "refusals": b"scope-denied",
     "answers to redirects": b"is logged in at questrade",
@@ -41,6 +45,12 @@ MARKS = {
     "bearerd audit export": b'"kind":"opened"',
     "bearerd audit export --format csv": b"seq,time,kind",
     "bearerd audit verify": b"hold",
+    "spans": b"POST /v1/accounts/{account}/orders",
+    "bearerd doctor": b'"findings"',
+    "posts to a webhook": b'"event":"login-needed"',
+    "what a command is told": b"BEARERD_EVENT_TEXT=",
+    "bearerd alerts test": b"204 No Content",
+    "bearerd alerts list": b"is told of: login-needed",
     "bearerd status": b"questrade",
     "bearerd config show --origin": b"mounts:",
     "bearerd config check": b"config.yaml:",
@@ -64,6 +74,9 @@ async def test_nothing_that_is_written_holds_a_secret(state_dir: Path) -> None:
     bot, other = (re.escape(stage.secrets[f"key of {name}"].encode()) for name in ("bot", "other"))
     due = {
         "stderr and log of serve": [b"Console: " + console + b"\n"],
+        "a new key at the console": [
+            b'<code id="key">' + re.escape(stage.secrets["key of the console"].encode()) + b"</code>"
+        ],
         "bearerd clients add bot": [b"(?m)^" + bot + b"$"],
         "bearerd clients add other --json": [b'"key": "' + other + b'"'],
     }

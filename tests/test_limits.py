@@ -16,6 +16,7 @@ from proxy.admission import Door
 from proxy.config import Tcp
 from proxy.config.model import Limits
 from proxy.connection import LARGEST_HEAD, LONGEST_LINE, MOST_HEADERS
+from proxy.console import forms, live, session
 from proxy.console import server as console
 from proxy.gate.browser import Hosts
 from proxy.listener import Listener, open_listener
@@ -79,8 +80,9 @@ def test_the_limits_are_what_they_are_said_to_be() -> None:
     limits = Limits()
     assert (16 * 1024, 8190, 64) == (LARGEST_HEAD, LONGEST_LINE, MOST_HEADERS)
     assert (10.0, 10.0, 10.0, 20.0) == (
-        connection.HEAD_TIMEOUT, intake.PATIENCE, console.FORM_PATIENCE, connection.TAKE_TIMEOUT,
+        connection.HEAD_TIMEOUT, intake.PATIENCE, forms.PATIENCE, connection.TAKE_TIMEOUT,
     )  # fmt: skip
+    assert (20_480, 16, 32, 8) == (forms.LARGEST, session.MOST, live.MOST, live.MOST_EACH)
     assert (1000, 12_000, 1 << 20) == (limits.in_flight_per_client, limits.connections, limits.body_bytes)
     place = Place("g", ())
     assert (5.0, 30.0, 60.0) == (outbound.CONNECT_TIMEOUT, place.total, place.idle)

@@ -1,10 +1,10 @@
 import json
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.gate.scopes import Row, ScopeTable
 from proxy.metrics import CONTENT_TYPE, Metrics
+from tests.scraped import Labels, samples
 
 
 @pytest.fixture(name="metrics")
@@ -24,10 +24,8 @@ def _answered(metrics: Metrics, **changes: object) -> None:
     metrics.answered(**(call | changes))  # type: ignore[arg-type]
 
 
-def _samples(metrics: Metrics, name: str) -> dict[tuple[tuple[str, str], ...], float]:
-    families = text_string_to_metric_families(metrics.render().decode())
-    found = [sample for family in families for sample in family.samples if sample.name == name]
-    return {tuple(sorted(sample.labels.items())): sample.value for sample in found}
+def _samples(metrics: Metrics, name: str) -> dict[Labels, float]:
+    return samples(metrics.render(), name)
 
 
 def test_a_call_is_counted_by_row_and_client(metrics: Metrics) -> None:
@@ -81,17 +79,24 @@ def test_mounts_of_several_apis_share_a_label_for_the_same_template(metrics: Met
 
 
 def test_refusals_are_counted_by_kind(metrics: Metrics) -> None:
-    """Kinds are those of errors.py."""
-    metrics.denied("scope-denied")
+    """Kinds are those of errors.py; whose call it was is told where that was found out."""
+    metrics.denied("scope-denied", "questrade", "notebook")
     metrics.denied("no-such-kind")
-    assert {(("kind", "scope-denied"),): 1.0, (("kind", "other"),): 1.0} == _samples(metrics, "bearerd_denials_total")
+    assert {
+        (("client", "notebook"), ("kind", "scope-denied"), ("mount", "questrade")): 1.0,
+        (("client", "-"), ("kind", "other"), ("mount", "-")): 1.0,
+    } == _samples(metrics, "bearerd_denials_total")
 
 
 def test_the_broker_side_is_counted(metrics: Metrics) -> None:
-    """Answer times and 401s, by mount."""
-    metrics.upstream("questrade", 0.3)
+    """Answers by class and their times, and 401s, by mount."""
+    metrics.upstream("questrade", 503, 0.2)
+    metrics.upstream("questrade", 500, 0.1)
+    assert {(("mount", "questrade"), ("status_class", "5xx")): 2.0} == _samples(
+        metrics, "bearerd_upstream_answers_total"
+    )
     metrics.upstream_unauthorized("questrade")
-    assert {(("mount", "questrade"),): 0.3} == _samples(metrics, "bearerd_upstream_seconds_sum")
+    assert {(("mount", "questrade"),): pytest.approx(0.3)} == _samples(metrics, "bearerd_upstream_seconds_sum")
     assert {(("mount", "questrade"),): 1.0} == _samples(metrics, "bearerd_upstream_401_total")
 
 
@@ -111,32 +116,6 @@ def test_token_requests_are_counted_by_outcome(metrics: Metrics) -> None:
         (("grant", "questrade"), ("outcome", "renewed")): 1.0,
         (("grant", "questrade"), ("outcome", "other")): 1.0,
     } == _samples(metrics, "bearerd_token_refresh_total")
-
-
-def test_the_age_of_a_pair_can_be_read(metrics: Metrics) -> None:
-    """Generation and the points in time of both tokens; after a revoke none of them is left."""
-    metrics.token_pair("questrade", generation=4, access=(100.0, 1900.0), refresh=(100.0, None), ends=9000.0)
-    metrics.token_pair("unknown", generation=1, access=(1.0, 2.0), refresh=(1.0, 2.0), ends=None)
-    grant = (("grant", "questrade"),)
-    expected = {
-        "bearerd_generation": {grant: 4.0},
-        "bearerd_access_token_issued_timestamp_seconds": {grant: 100.0},
-        "bearerd_access_token_expires_timestamp_seconds": {grant: 1900.0},
-        "bearerd_refresh_token_issued_timestamp_seconds": {grant: 100.0},
-        "bearerd_refresh_token_expires_timestamp_seconds": {},
-        "bearerd_login_ends_timestamp_seconds": {grant: 9000.0},
-    }
-    assert expected == {name: _samples(metrics, name) for name in expected}
-    metrics.no_token_pair("questrade")
-    assert {} == _samples(metrics, "bearerd_generation")
-
-
-def test_journal_slots_are_asked_for_when_read(metrics: Metrics) -> None:
-    """The gauge is a question to the journal, not a copy that may be stale."""
-    slots = [3]
-    metrics.journal_slots(lambda: slots[0])
-    slots[0] = 5
-    assert {(): 5.0} == _samples(metrics, "bearerd_journal_slots_in_use")
 
 
 def test_two_servers_in_one_process_share_nothing() -> None:
@@ -159,73 +138,13 @@ def test_calls_that_waited_are_counted(metrics: Metrics) -> None:
     assert 1.0 == _samples(metrics, "bearerd_paced_wait_seconds_sum")[(("grant", "questrade"),)]
 
 
-def test_budgets_are_shown_as_they_are(metrics: Metrics) -> None:
-    """What is left where that is known, and who waits; a budget that is gone leaves no series."""
-    metrics.budgets([("questrade", "market", 7, 2), ("questrade", "account", None, 0), ("stranger", "market", 1, 1)])
-    market = (("category", "market"), ("grant", "questrade"))
-    assert {market: 7.0} == _samples(metrics, "bearerd_rate_remaining")
-    waiting = {market: 2.0, (("category", "account"), ("grant", "questrade")): 0.0}
-    assert waiting == _samples(metrics, "bearerd_rate_waiting")
-    metrics.budgets([])
-    assert {} == _samples(metrics, "bearerd_rate_remaining")
-
-
-def test_a_grant_is_in_one_state(metrics: Metrics) -> None:
-    """The state before is gone from the metrics, and so are the members of a state that has none any more."""
-    metrics.standing("questrade", "fresh", 100.0, {"fresh": 3, "due": 1})
-    metrics.standing("questrade", "needs-login", 200.0, {"fresh": 4})
-
-    grant = ("grant", "questrade")
-    assert {(grant, ("state", "needs-login")): 1.0} == _samples(metrics, "bearerd_grant_state")
-    assert {(grant,): 200.0} == _samples(metrics, "bearerd_grant_state_since_timestamp_seconds")
-    assert {(grant, ("state", "fresh")): 4.0} == _samples(metrics, "bearerd_members")
-
-
-def test_a_grant_that_is_gone_leaves_no_series(metrics: Metrics) -> None:
-    """A reload may drop a grant; one that was never configured opens no series."""
-    metrics.standing("questrade", "fresh", 100.0, {"fresh": 3})
-    metrics.standing("stranger", "fresh", 100.0, {})
-    metrics.gone("questrade")
-
-    for name in ("grant_state", "members", "grant_state_since_timestamp_seconds"):
-        assert {} == _samples(metrics, f"bearerd_{name}")
-
-
-@pytest.mark.parametrize("up", [True, False])
-def test_the_store_is_up_or_down(metrics: Metrics, up: bool) -> None:
-    """1 or 0."""
-    metrics.store_up(up)
-    assert {(): float(up)} == _samples(metrics, "bearerd_store_up")
-
-
-def test_how_the_loop_keeps_up_is_shown(metrics: Metrics) -> None:
-    """Seconds, and 1 while reads are refused."""
-    metrics.loop(lag=0.25, overloaded=True)
-    assert ({(): 0.25}, {(): 1.0}) == (
-        _samples(metrics, "bearerd_loop_lag_seconds"),
-        _samples(metrics, "bearerd_overloaded"),
-    )
-
-
-def test_halts_are_shown_by_mount(metrics: Metrics) -> None:
-    """1 or 0 for each mount that there is; one that has gone leaves no series."""
-    metrics.halted({"questrade": True})
-    assert {(("mount", "questrade"),): 1.0} == _samples(metrics, "bearerd_halted")
-    metrics.halted({"questrade": False})
-    assert {(("mount", "questrade"),): 0.0} == _samples(metrics, "bearerd_halted")
-    metrics.halted({})
-    assert {} == _samples(metrics, "bearerd_halted")
-
-
 def test_the_audit_trail_is_counted(metrics: Metrics) -> None:
-    """Records since the start, told as totals; what waits and whether it fails as they are now."""
-    metrics.audit(5, 0, waiting=120, failing=False)
-    metrics.audit(9, 2, waiting=0, failing=True)
+    """Records since the start, told as totals."""
+    metrics.audit(5, 0)
+    metrics.audit(9, 2)
     text = metrics.render().decode()
     assert "bearerd_audit_records_total 9.0" in text
     assert "bearerd_audit_records_lost_total 2.0" in text
-    assert "bearerd_audit_waiting_bytes 0.0" in text
-    assert "bearerd_audit_failing 1.0" in text
 
 
 def test_several_processes_are_counted_as_one() -> None:
@@ -235,7 +154,7 @@ def test_several_processes_are_counted_as_one() -> None:
         metrics.allow(mounts=["questrade"], clients=["notebook"], templates=["/v1/accounts/{account}"], grants=[])
         metrics.began()
         _answered(metrics)
-        metrics.upstream("questrade", 0.3)
+        metrics.upstream("questrade", 200, 0.3)
     here.absorb("worker-1", json.loads(json.dumps(there.snapshot())))
     here.absorb("worker-1", there.snapshot())
     assert [2.0] == list(_samples(here, "bearerd_requests_total").values())
@@ -250,9 +169,27 @@ def test_several_processes_are_counted_as_one() -> None:
 def test_times_are_told_as_prometheus_has_them(metrics: Metrics) -> None:
     """Each bound counts all that took no longer, and the last one counts everything."""
     for seconds in (0.0005, 0.02, 0.02, 31.0):
-        metrics.upstream("questrade", seconds)
+        metrics.upstream("questrade", 200, seconds)
     found = {
         dict(labels)["le"]: value for labels, value in _samples(metrics, "bearerd_upstream_seconds_bucket").items()
     }
     assert {"0.001": 1.0, "0.01": 1.0, "0.025": 3.0, "30.0": 3.0, "+Inf": 4.0}.items() <= found.items()
     assert [31.0405] == list(_samples(metrics, "bearerd_upstream_seconds_sum").values())
+
+
+def test_workers_and_spans_are_counted(metrics: Metrics) -> None:
+    """Deaths of workers, lines of the log as a total, spans by what became of them."""
+    metrics.worker_ended()
+    metrics.log_lines_lost(2)
+    metrics.log_lines_lost(5)
+    metrics.spans("sent", 3)
+    metrics.spans("lost in thought")
+    assert {(): 1.0} == _samples(metrics, "bearerd_workers_ended_total")
+    assert {(): 5.0} == _samples(metrics, "bearerd_log_lines_lost_total")
+    assert {(("outcome", "sent"),): 3.0, (("outcome", "other"),): 1.0} == _samples(metrics, "bearerd_trace_spans_total")
+
+
+def test_the_numbers_of_a_family_can_be_read(metrics: Metrics) -> None:
+    """For the charts of the console, which need no text in between."""
+    metrics.denied("halted", "questrade", "notebook")
+    assert [(("halted", "questrade", "notebook"), [1.0])] == list(metrics.cells("denials"))

@@ -14,7 +14,8 @@ import pytest
 from yarl import URL
 
 from proxy import flow
-from proxy.outbound import READ_AHEAD, Lost, NotSent, PublicResolver, Trace, own_errors, patient, session, tls_context
+from proxy.outbound import READ_AHEAD, Lost, NotSent, Trace, own_errors, patient, session, tls_context
+from proxy.resolver import PublicResolver
 from proxy.simulator import ca
 from tests.callers import eventually
 from tests.wire import ScriptedBroker, Visit, answer, reset
@@ -171,18 +172,6 @@ async def test_a_name_that_leads_to_a_private_address_is_refused(authority: ca.A
         assert isinstance(resolver, PublicResolver)
         with pytest.raises(OSError, match="private address"):
             await resolver.resolve(NEAR, 443)
-
-
-async def test_a_name_that_is_declared_may_lead_to_a_private_address() -> None:
-    """`localhost` says itself where it leads; any other name has to be listed, and only that one is let through."""
-    resolver = PublicResolver(frozenset({NEAR}))
-    assert await resolver.resolve("localhost", 443)
-    assert await resolver.resolve(NEAR, 443)
-    await resolver.close()
-    resolver = PublicResolver(frozenset({"other"}))
-    with pytest.raises(OSError, match="private address"):
-        await resolver.resolve(NEAR, 443)
-    await resolver.close()
 
 
 async def test_little_waits_of_an_unread_answer(client: aiohttp.ClientSession, broker: ScriptedBroker) -> None:

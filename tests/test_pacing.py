@@ -363,3 +363,15 @@ async def test_a_turn_that_is_given_back_lets_the_next_one_go() -> None:
         group.create_task(desk.call())
         await desk.waiting(1)
         turn.give_back()
+
+
+async def test_what_is_left_is_told_of_configured_grants() -> None:
+    """Of those that were used; of members, who may be thousands, nothing."""
+    pacing = Pacing(SystemClock())
+    pacing.define({"desk": {"calls": Spec(limits=((60.0, 10),))}})
+    row = Row("quote", "GET", "/q", "read", rate="calls")
+    for grant in ("desk", "desk/ada"):
+        (await pacing.turn("bot", row, grant)).answered(200, [])
+    assert pacing.spare() == [("desk", "calls", [(60.0, 9)], 0.0)]
+    pacing.leave("desk", "calls", {60.0: 4}, 0.0)
+    assert pacing.spare() == [("desk", "calls", [(60.0, 4)], 0.0)]

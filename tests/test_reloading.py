@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from proxy.admin import NotPossible
+from proxy.app import App
 from proxy.config import ConfigInvalid
 from proxy.store import StoreError
 from tests.callers import eventually
@@ -148,6 +149,32 @@ async def test_a_root_that_moves_lets_the_calls_inside_end(state_dir: Path) -> N
         await home.app.reload()
         assert 200 == (await inside).status
         assert not await answers(root)
+
+
+async def test_a_reload_that_is_asked_for_during_the_start_comes_after_it(state_dir: Path) -> None:
+    """Else it would find half a server, and each grant might have two keepers that spend one refresh token."""
+
+    class Hasty(App):
+        asked: "asyncio.Future[dict[str, Any]]"
+
+        async def start(self) -> None:
+            self.made: list[str] = []
+            self.keepers._made = lambda keeper: self.made.append(keeper.name)
+            reading = self.custody.store.read
+
+            async def slowly(name: str) -> Any:
+                if "questrade" in name:
+                    await asyncio.sleep(0.3)
+                return await reading(name)
+
+            self.custody.store.read = slowly  # type: ignore[method-assign]
+            self.asked = asyncio.ensure_future(self.reload())
+            await super().start()
+
+    async with house(state_dir, kind=Hasty) as home:
+        assert isinstance(home.app, Hasty)
+        assert [] == (await home.app.asked)["changed"]
+        assert (["questrade"], 200) == (home.app.made, (await home.order()).status)
 
 
 async def test_reloads_and_stops_wait_for_each_other(state_dir: Path) -> None:

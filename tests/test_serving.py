@@ -61,4 +61,4 @@ def test_a_refusal_counts_as_one(serving: Serving) -> None:
     assert (403, "halted", "halt") == (rendered.status, record.outcome, record.rule)
     tally = serving.tallies["lab"]
     assert (1, 1, 7.0) == (tally.calls, tally.denied, tally.last)
-    assert b'bearerd_denials_total{kind="halted"} 1.0' in serving.metrics.render()
+    assert b'bearerd_denials_total{client="other",kind="halted",mount="other"} 1.0' in serving.metrics.render()

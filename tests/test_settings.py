@@ -161,7 +161,7 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
         GOOD.replace("live", "life")
         .replace("read_md", "read_mad")
         .replace("ca_file", "cafile")
-        .replace("version: 1", "version: 2")
+        .replace("version: 1", "version: 0")
     )
     lines = [int(problem.partition(":")[0]) for problem in problems(tmp_path, text)]
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from proxy.spans import ago, clock_time, span
+from proxy.spans import ago, clock_time, daytime, span, zone
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,11 @@ def test_a_moment_names_its_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     time.tzset()
 
     assert "2026-11-21 09:14 UTC" == clock_time(1795252440.0)
+
+
+def test_a_time_of_day_stands_without_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is told once, beside it."""
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+
+    assert ("14:44:05", "IST") == (daytime(1795252445.0), zone(1795252445.0))

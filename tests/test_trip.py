@@ -1,7 +1,6 @@
 """One call on the express lane: however it ends, what it had is given back. Its answers: `tests/lanes/`."""
 
 import asyncio
-import re
 from dataclasses import replace
 from typing import Any, cast
 
@@ -10,7 +9,6 @@ import pytest
 from proxy.relay.http import Relay
 from proxy.secret import Secret
 from proxy.tokens.keeper import Keeper
-from proxy.trip import identifiers
 from tests.callers import eventually
 from tests.lab import REFUSED, Lab, access_token, running
 from tests.wire import Step, Visit, accept, answer
@@ -175,11 +173,3 @@ async def test_what_is_not_at_hand_leaves_no_trace() -> None:
 
         assert 0 == lab.lane.taken
         await nothing_left(lab)
-
-
-def test_identifiers_are_fresh() -> None:
-    """Sixteen hexadecimal digits, never the same ones."""
-    found = [identifiers.next() for _ in range(1000)]
-
-    assert 1000 == len(set(found))
-    assert all(re.fullmatch("[0-9a-f]{16}", each) for each in found)

@@ -77,6 +77,8 @@ class Calls:
         record.settled = True
         if record.traffic is not None:
             record.traffic.opened = record.seconds
+        if record.trace is not None:  # nobody wants to hear of it when it has ended, in hours
+            record.trace.over(record, record.seconds)
         self._trail.put("call", records.call(record))
 
     def ended(self, record: Record, wall: float | None = None) -> None:

@@ -5,17 +5,18 @@ To read needs no key. Whether what is read is what was written, `verify.py` says
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proxy.audit.record import UNKNOWN, UNKNOWNS
+from proxy.audit.record import ABORTED, SOUND, UNKNOWN, UNKNOWNS
 from proxy.audit.trailfile import first_of, name_of
 from proxy.store.files import open_private
 
 Fields = dict[str, Any]
 _CHUNK = 1 << 20
+_PIECE = 1 << 16
 
 
 def directories(root: Path) -> list[Path]:
@@ -66,12 +67,55 @@ def lines(directory: Path, since: int = 0) -> Iterator[bytes]:
 def records(directory: Path, since: int = 0) -> Iterator[Fields]:
     """What the lines say. A line that is no record is left out."""
     for line in lines(directory, since):
-        try:
-            fields = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(fields, dict) and "seq" in fields and "kind" in fields and "time" in fields:
+        if (fields := _record(line)) is not None:
             yield fields
+
+
+def _record(line: bytes) -> Fields | None:
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict) or not isinstance(fields.get("seq"), int) or "kind" not in fields:
+        return None
+    return fields if isinstance(fields.get("time"), int | float) else None
+
+
+def backwards(directory: Path, most: int) -> Generator[list[Fields]]:
+    """The records of a trail from its end on, some at a time, oldest first among them; reads at most `most` bytes.
+
+    What was torn is left out, and so is a line whose beginning is not read any more. `OSError`, `UnsafeFile`.
+    """
+    following: int | None = None
+    for first in reversed(firsts(directory)):
+        if most <= 0:
+            return
+        try:
+            descriptor = open_private(directory / name_of(first), os.O_RDONLY)
+        except FileNotFoundError:  # retired meanwhile
+            continue
+        try:
+            for data in _pieces(descriptor, most):
+                most -= len(data[0])
+                found = [fields for line in data[1] if line and (fields := _record(line)) is not None]
+                # The next file says what became of the rest.
+                yield [fields for fields in found if following is None or fields["seq"] < following]
+        finally:
+            os.close(descriptor)
+        following = first
+
+
+def _pieces(descriptor: int, most: int) -> Iterator[tuple[bytes, list[bytes]]]:
+    """What is read of a file from its end on, and the whole lines that this completes."""
+    end, rest, torn = os.fstat(descriptor).st_size, b"", True
+    while end > 0 and most > 0:
+        size = min(end, most, _PIECE)
+        read = os.pread(descriptor, size, end - size)
+        end, most, data = end - size, most - size, read + rest
+        if torn:  # what stands behind the last line feed is being written
+            data, torn = data[: data.rfind(b"\n") + 1], b"\n" not in data
+        rest, found, data = data.partition(b"\n") if end else (b"", b"\n", data)
+        yield read, data.split(b"\n") if found else []
 
 
 def newest(directory: Path, count: int) -> list[Fields]:
@@ -118,7 +162,8 @@ class Wanted:
     """What is looked for; None is anything. `since` and `until` are Unix times, `account` the end of a number.
 
     The outcome `unknown` is also that of orders whose client was told so (`outcome-unknown`).
-    `orders`: only calls that change something. `acts`: only what an operator did.
+    `orders`: only calls that change something. `acts`: only what an operator did. `refused`: only calls that bearerd
+    answered with a refusal; one of which nobody knows whether it was sent is none.
     """
 
     client: str | None = None
@@ -130,6 +175,7 @@ class Wanted:
     until: float | None = None
     orders: bool = False
     acts: bool = False
+    refused: bool = False
 
     def fits(self, fields: Fields) -> bool:
         """Whether this record is looked for."""
@@ -145,7 +191,15 @@ class Wanted:
             self.until is not None and fields["time"] >= self.until
         ):
             return False
+        if self.refused and not refused(fields):
+            return False
         return (not self.orders or bool(fields.get("mutating"))) and (not self.acts or fields["kind"] == "act")
+
+
+def refused(fields: Fields) -> bool:
+    """Whether this is a call to which bearerd said no, and which for that reason was not sent, or in vain."""
+    outcome = fields.get("outcome")
+    return fields["kind"] == "call" and isinstance(outcome, str) and outcome not in {ABORTED, *SOUND, *UNKNOWNS}
 
 
 def _ends(masked: str, wanted: str) -> bool:

@@ -10,14 +10,16 @@ import functools
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from proxy import logs
 from proxy.audit.chain import members
+from proxy.gate import tracecontext
 from proxy.gate.rows import Row
 
 UNKNOWN = "unknown"  # the outcome of an intent of which nobody knows what came of it
 UNKNOWNS = frozenset({UNKNOWN, "outcome-unknown"})  # the same, where the client was told so
+ABORTED = "aborted"  # the outcome of a call that one of its two ends left before the answer was complete
 SHOWN = 3  # characters of an account's number
 HIDDEN = "***"  # stands for the rest of it
 _TEXT = 200  # characters of a text that an operator gave
@@ -45,6 +47,25 @@ class Traffic:
     opened: float = 0.0
 
 
+class Traced(Protocol):
+    """A call that is traced: see `tracing.py`."""
+
+    def sets_off(self) -> None:
+        """It goes to the broker from here on."""
+
+    def answered(self, status: int, seconds: float) -> None:
+        """The broker's answer head is there, `seconds` after the first byte was sent."""
+
+    def over(self, record: "Record", seconds: float) -> None:
+        """It has ended after so many seconds, as `record` says. Only the first word counts."""
+
+    def lines(self) -> tracecontext.Lines:
+        """The header lines that tell the broker whose child its work is."""
+
+    def headers(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Headers for the broker, with those lines in the place of the client's."""
+
+
 @dataclass(slots=True)
 class Record:
     """What is known of one call so far; the gateway fills it in as it learns more.
@@ -54,7 +75,7 @@ class Record:
     account's number, `sent` the keyed digest of what went to the broker. `outcome` is `broker` for a relayed answer,
     `here` for one of ours, else the name of the refusal. `seconds` runs from the parsed head to the last byte handed to
     the client, of an outcome to when that was known. `intent`: the number of the intent's record, 0 without;
-    `passed`: it may have been sent since.
+    `passed`: it may have been sent since. `trace_id` is that of the trace that the client or we see it in.
     """
 
     request_id: str
@@ -79,6 +100,8 @@ class Record:
     passed: bool = False
     settled: bool = False
     traffic: Traffic | None = None
+    trace_id: str | None = None
+    trace: Traced | None = None
 
     @property
     def refused(self) -> bool:
@@ -104,12 +127,14 @@ def call(record: Record) -> str:
         it.method, it.client, it.mount, it.grant, it.row, it.scope, it.order, it.mutating, it.rule, it.account
     )
     ended = _ended(it.status, it.outcome, it.generation, it.replayed)
-    return f'"id":"{it.request_id}",{known},{ended},"ms":{it.seconds * 1000:.1f}'
+    traced = f'"trace_id":"{it.trace_id}",' if it.trace_id is not None else ""
+    return f'"id":"{it.request_id}",{traced}{known},{ended},"ms":{it.seconds * 1000:.1f}'
 
 
 def intent(record: Record) -> str:
     """What is known before anything is sent."""
-    return f'"id":"{record.request_id}",{_known_of(record)},"sent":"{record.sent}"'
+    traced = f'"trace_id":"{record.trace_id}",' if record.trace_id is not None else ""
+    return f'"id":"{record.request_id}",{traced}{_known_of(record)},"sent":"{record.sent}"'
 
 
 def outcome(record: Record, outcome: str | None = None) -> str:
@@ -226,4 +251,5 @@ def write(record: Record) -> None:
         generation=record.generation,
         replayed=record.replayed,
         ms=round(record.seconds * 1000, 1),
+        **({"trace_id": record.trace_id} if record.trace_id is not None else {}),
     )

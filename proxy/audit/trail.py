@@ -19,7 +19,7 @@ from proxy import __version__, logs
 from proxy.audit import retention
 from proxy.audit.chain import Chain, Keys, members, split
 from proxy.audit.kept import EndNote, make_secret
-from proxy.audit.trailfile import Found, Mark, TrailFile, recover
+from proxy.audit.trailfile import FORMAT, Found, Mark, TrailFile, recover
 from proxy.clock import Clock, SystemClock
 from proxy.store import StoreError
 from proxy.store.files import SYSTEM_FILES, Files
@@ -277,7 +277,7 @@ class Trail:
         chain = self._chain
         assert chain is not None  # noqa: S101  for the type checker
         self._file_at = _FileAt(chain.seq + 1, 0, int(wall // DAY))
-        before = {"after": chain.link, "install": self._install, "version": __version__}
+        before = {"format": FORMAT, "after": chain.link, "install": self._install, "version": __version__}
         self._add(wall, "opened", members({**before, **wrong}))
 
     def _gap(self, wall: float, since: float, reason: str) -> None:

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from proxy.audit.chain import End, Keys, Scan, scan
+from proxy.store import Newer
 from proxy.store.files import Files, write_all
 
+FORMAT = 1  # of a trail; its files say so, but for the first ones
 _NAME = re.compile(r"([0-9]{12})\.jsonl", re.ASCII)
 _HEAD = 4096  # bytes in which the first record of a file ends
 _LINK = 72  # bytes at the end of a line that hold its link for certain
@@ -79,8 +81,14 @@ def opening(data: bytes) -> dict[str, Any]:
     return fields if isinstance(fields, dict) and isinstance(fields.get("after"), str) else {}
 
 
+def format_of(head: Mapping[str, Any]) -> int:
+    """The format that the first record of a file says it has."""
+    found = head.get("format", FORMAT)
+    return found if isinstance(found, int) else FORMAT
+
+
 def recover(files: Files, directory: Path, keys: Keys, mark: Mark | None) -> Found:
-    """Look where the trail in `directory` ends. `OSError`, `UnsafeFile`."""
+    """Look where the trail in `directory` ends. `OSError`, `UnsafeFile`, `Newer`."""
     firsts = sorted(filter(None, map(first_of, files.names(directory))))
     damaged: list[str] = []
     found: Found | None = None
@@ -108,6 +116,8 @@ def _look(files: Files, path: Path, first: int, keys: Keys, mark: Mark | None) -
         head = opening(files.pread(descriptor, _HEAD, 0))
         if not head:
             return None
+        if (number := format_of(head)) > FORMAT:
+            raise Newer(f"{path} was written by a newer bearerd (format {number}; this one knows {FORMAT})")
         start, end = 0, End(first - 1, head["after"])
         at = mark.offset - _LINK if mark is not None and mark.file == first else 0
         if mark is not None and at > 0 and _holds(files.pread(descriptor, _LINK, at), mark):

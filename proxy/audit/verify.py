@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.audit.chain import Broken, End, Keys, follow
-from proxy.audit.trailfile import Mark, name_of, opening
+from proxy.audit.trailfile import FORMAT, Mark, format_of, name_of, opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,8 @@ class _Walk:
         if not head:
             self._fault(name, 1, "it does not begin with the record that every file begins with")
             return
+        if (number := format_of(head)) > FORMAT:
+            self._fault(name, 1, f"a newer bearerd wrote it (format {number}; this one knows {FORMAT}): ask that one")
         before = End(first - 1, head["after"])
         if self._began is None:
             self._began, self._found.first = before, first

@@ -32,14 +32,17 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "tls": ("tls", "tls", "A local CA, for programs that insist on TLS."),
     "config": ("config", "config", "Check and show the configuration, or its schema for editors."),
     "reload": ("config", "reload", "Make a running server read its configuration again."),
+    "doctor": ("doctor", "doctor", "What could keep bearerd from working here, and what to do about it."),
     "healthcheck": ("health", "healthcheck", "Exit 0 if the server answers: for containers."),
     "wait": ("health", "wait", "Wait until the server is ready."),
+    "alerts": ("alerts", "alerts", "Who is told when something goes wrong: list, and send a test."),
     "audit": ("audit", "audit", "Who did what: calls, orders and operators' acts; look, verify, export."),
     "store": ("store", "store", "How the store stands, its tables, backups, and moving it elsewhere."),
     "rekey": ("rekey", "rekey", "Seal the store with a new master key."),
     "simulate": ("simulate", "simulate", "Brokers to practise against, offline."),
     "demo": ("demo", "demo", "The whole product offline: simulated brokers and bearerd in front."),
     "help": ("topics", "show", "Print a help topic."),
+    "completion": ("completion", "completion", "Print the script that completes commands and names in a shell."),
 }
 
 HELP = """\
@@ -51,11 +54,11 @@ Run:      serve · run -- CMD (a program with its SDKs pointed here) · env (pri
 Accounts: login · status (brokers, tokens, clients; what to do next) · adopt · revoke · oauth
 Access:   halt · resume (stop trading, and go on) · scopes check|list · clients add|list|remove
 Operate:  config check|show|schema · store status|migrate|copy|backup|restore · audit tail|search|verify|export
-          tls init|show · reload · healthcheck · wait · rekey
+          tls init|show · alerts list|test · reload · doctor · healthcheck · wait · rekey · completion
 Try out:  simulate · demo
 
 Options:  -c, --config FILE [BEARERD_CONFIG]  --json  -q  -v  --color WHEN  --version  -h
-Topics:   bearerd help environment | exit-codes | scopes | clients | brokers
+Topics:   bearerd help environment | exit-codes | scopes | clients | guards | brokers | troubleshooting
 
 `bearerd COMMAND --help` explains one command. Exit codes: 0 ok, 1 failure, 2 usage, 3 config invalid, 4 login needed,
 5 store locked or wrong master key, 6 server not reachable.
@@ -137,9 +140,18 @@ cli.command_class = Command
 
 def main() -> NoReturn:
     """The entry point."""
+    if (text := unsupported(sys.platform)) is not None:
+        sys.exit(text)
     _open_streams()
     cli.main(prog_name="bearerd")
     raise SystemExit(0)
+
+
+def unsupported(system: str) -> str | None:
+    """What to tell on a system that bearerd does not run on; None if it does."""
+    if system not in ("win32", "cygwin"):
+        return None
+    return "bearerd runs on Linux and macOS, not on Windows itself. To fix: install it in WSL 2 (wsl --install)."
 
 
 def _open_streams() -> None:
@@ -151,4 +163,5 @@ def _open_streams() -> None:
             if descriptor != number:
                 os.dup2(descriptor, number)
                 os.close(descriptor)
+            os.set_inheritable(number, True)  # noqa: FBT003  it takes no keyword; what we start must not lack it either
             setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: SIM115, PTH123  it stays open

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from proxy.cli.completion import mounts
 from proxy.cli.exits import Exit, Stop
 from proxy.cli.invocation import Command, Invocation, current
 from proxy.cli.login import confirm
@@ -22,7 +23,7 @@ _QUESTION = (
 
 
 @click.command(cls=Command)
-@click.argument("mount", required=False)
+@click.argument("mount", required=False, shell_complete=mounts)
 @click.option("--all", "everything", is_flag=True, help="Every grant that is quarantined.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--no-input", is_flag=True, help="Never ask; without --yes nothing is done.")

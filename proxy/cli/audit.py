@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from proxy.cli.completion import clients, mounts
 from proxy.cli.exits import Exit, Stop
 from proxy.cli.invocation import Group, Invocation, current
 from proxy.cli.output import BAD, GOOD, NOTE, Style, table
@@ -48,6 +49,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
     """The options that say what is looked for."""
     for decorate in (
         click.option("--acts", is_flag=True, help="Only what an operator did."),
+        click.option("--refused", is_flag=True, help="Only calls that bearerd refused."),
         click.option("--orders", is_flag=True, help="Only calls that change something."),
         click.option("--until", metavar="TIME", help="Only what is older."),
         click.option(
@@ -56,8 +58,8 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--request", metavar="ID", help="Only the call with this request id."),
         click.option("--account", metavar="END", help="Only calls of the account whose number ends so."),
         click.option("--outcome", metavar="WORD", help="Only with this outcome: broker, halted, unknown, …"),
-        click.option("--mount", metavar="MOUNT", help="Only calls of this mount."),
-        click.option("--client", metavar="CLIENT", help="Only calls of this client."),
+        click.option("--mount", metavar="MOUNT", shell_complete=mounts, help="Only calls of this mount."),
+        click.option("--client", metavar="CLIENT", shell_complete=clients, help="Only calls of this client."),
     ):
         command = decorate(command)
     return command

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from proxy.cli.completion import clients as complete_clients
 from proxy.cli.exits import Stop
 from proxy.cli.invocation import Group, Invocation, current
 from proxy.cli.login import confirm
@@ -37,7 +38,7 @@ def _expiry(expires: str | None) -> dict[str, float]:
 
 
 @clients.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_clients)
 @click.option(
     "--grant",
     "grants",
@@ -69,7 +70,7 @@ def add(name: str, *, grants: tuple[str, ...], expires: str | None) -> None:
 
 
 @clients.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_clients)
 @click.option("--key", "number", type=NUMBER, metavar="N", help="Which key; needed if the client has several.")
 @click.option("--overlap", default="24h", show_default=True, metavar="TIME", help="How long the old key stays good.")
 @click.option("--expires", metavar="90d|DATE", help="When the new key ends. Default: it lives as long as the old one.")
@@ -96,7 +97,7 @@ def rotate(name: str, *, number: int | None, overlap: str, expires: str | None) 
 
 
 @clients.command("list")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_clients)
 @click.option("--grant", metavar="GRANT/PERSON", help="With NAME: only keys that are bound to this person's grant.")
 def list_(name: str | None, *, grant: str | None) -> None:
     """List clients, their keys, and what each may reach; with NAME all keys of one client."""
@@ -155,7 +156,7 @@ def _use(key: Mapping[str, Any], now: float) -> tuple[str, str]:
 
 
 @clients.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_clients)
 @click.option("--key", "number", type=NUMBER, metavar="N", help="Only this key.")
 @click.option("--grant", metavar="GRANT/PERSON", help="Only keys that are bound to this person's grant.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

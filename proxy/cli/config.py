@@ -98,13 +98,29 @@ def schema() -> None:
 
 
 @click.command(cls=Command)
-def reload() -> None:
-    """Make the running server read its configuration again: all of it, or nothing, and then it says why."""
+@click.option("--dry-run", is_flag=True, help="Only say what would change, and whether it could.")
+def reload(*, dry_run: bool) -> None:
+    """Make the running server read its configuration again: all of it, or nothing, and then it says why.
+
+    What has changed is told key by key. What only a restart can change is refused, with its name and line.
+    """
+    from proxy.admin import CommandFailed
+    from proxy.cli.exits import explain
     from proxy.cli.server import ask
 
     invocation = current()
-    answer = asyncio.run(ask(invocation, "reload"))
+    try:
+        answer = asyncio.run(ask(invocation, "reload", {"dry_run": dry_run}))
+    except CommandFailed as failed:
+        if not invocation.as_json:
+            raise
+        invocation.data({"loaded": False, "kind": failed.kind, "message": failed.message, "fix": failed.fix})
+        raise SystemExit(explain(failed)[0]) from None
     if invocation.as_json:
-        invocation.data(answer)
-    else:
-        invocation.say(f"Loaded. Changed: {', '.join(answer['changed']) or 'nothing'}.")
+        invocation.data({"loaded": not dry_run} | answer)
+        return
+    lines = answer["changes"]
+    verb = "Would change" if dry_run else "Loaded. Changed"
+    invocation.say(f"{verb}:" if lines else f"{verb}: nothing.")
+    for line in lines:
+        invocation.say(f"  {line}")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from proxy.cli.completion import clients as complete_clients
+from proxy.cli.completion import mounts as complete_mounts
 from proxy.cli.envfiles import FORMATS, Access
 from proxy.cli.environment import DUMMY, Mounted, chosen, mounted, variables
 from proxy.cli.exits import Exit, Stop
@@ -22,11 +24,13 @@ KEY = "BEARERD_KEY"
 
 
 @click.command(cls=Command)
-@click.argument("mounts", metavar="[MOUNT]...", nargs=-1)
+@click.argument("mounts", metavar="[MOUNT]...", nargs=-1, shell_complete=complete_mounts)
 @click.option(
     "--format", "form", type=click.Choice(list(FORMATS)), default="sh", help="Shell, or the library it is for."
 )
-@click.option("--client", metavar="NAME", help="Make a new key for this client and use that.")
+@click.option(
+    "--client", metavar="NAME", shell_complete=complete_clients, help="Make a new key for this client and use that."
+)
 @click.option("--key-stdin", is_flag=True, help="Read the client key from stdin.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write a file, mode 0600.")
 @click.option("--yes", is_flag=True, help="Replace the file if there is one.")

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from proxy.cli.completion import clients, mounts
 from proxy.cli.exits import Exit
 from proxy.cli.invocation import Command, Invocation, current
 
@@ -18,9 +19,9 @@ _LONGEST = 60  # characters of who it was
 def _target(command: Callable[..., None]) -> Callable[..., None]:
     """The words that say what is halted."""
     for decorate in (
-        click.option("--client", metavar="CLIENT", help="Only calls of this client."),
+        click.option("--client", metavar="CLIENT", shell_complete=clients, help="Only calls of this client."),
         click.option("--scope", metavar="SCOPE", help="Only calls of this scope, such as trade."),
-        click.argument("mount", required=False),
+        click.argument("mount", required=False, shell_complete=mounts),
     ):
         command = decorate(command)
     return command

@@ -61,7 +61,7 @@ def _wait(config: "Config", seconds: float, *, ready: bool) -> str:
         raise Stop(f"nothing answered within {seconds:g} s", Exit.UNREACHABLE, "bearerd serve")
     if word == "needs-login":
         raise Stop("the server runs, but a grant needs a person", Exit.LOGIN, "bearerd status (says which, and what)")
-    raise Stop(f"the server runs, but is not ready: {word}")
+    raise Stop(f"the server runs, but is not ready: {word}", fix="bearerd status (says why)")
 
 
 def probe(config: "Config", path: str) -> str | None:

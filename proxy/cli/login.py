@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proxy.cli import given
+from proxy.cli.completion import mounts
 from proxy.cli.exits import Stop
 from proxy.cli.invocation import Command, Invocation, current, interactive
 from proxy.spans import clock_time, span
@@ -16,7 +17,7 @@ if TYPE_CHECKING:  # both bring the whole configuration, and `--help` needs none
 
 
 @click.command(cls=Command)
-@click.argument("mount")
+@click.argument("mount", shell_complete=mounts)
 @click.option("--token-stdin", is_flag=True, help="Read the token from stdin; of several parts, one a line.")
 @click.option("--no-browser", is_flag=True, help="Only print the address that logs in.")
 @click.option("--non-interactive", is_flag=True, help="Begin a login, say as JSON how it goes on, and end.")
@@ -108,7 +109,7 @@ async def _begun(invocation: Invocation, settings: "Settings", name: str) -> dic
 
 
 @click.command(cls=Command)
-@click.argument("mount")
+@click.argument("mount", shell_complete=mounts)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--no-input", is_flag=True, help="Never ask; without --yes nothing is done.")
 def revoke(mount: str, *, yes: bool, no_input: bool) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from proxy.cli.completion import mounts
 from proxy.cli.exits import Stop
 from proxy.cli.invocation import Group, Invocation, ask_hidden, current, interactive
 
@@ -28,7 +29,7 @@ def oauth() -> None:
 
 
 @oauth.command()
-@click.argument("mount")
+@click.argument("mount", shell_complete=mounts)
 @click.argument("client_id")
 @click.option("--response-type", type=click.Choice(["code", "token"]), help="What the application's flow asks for.")
 @click.option("--redirect-uri", help="The redirect URI of the flow.")
@@ -57,7 +58,7 @@ def _flow_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--redirect-uri", help="The redirect URI; without it the configuration's."),
         click.option("--account", required=True, metavar="UUID", help="The user's account."),
         click.option("--client-id", required=True, metavar="ID", help="The application."),
-        click.argument("mount"),
+        click.argument("mount", shell_complete=mounts),
     ):  # fmt: skip
         command = option(command)
     return command
@@ -78,7 +79,7 @@ def authorize(mount: str, *, output: Path | None, **asked: str | None) -> None:
 
 
 @oauth.command()
-@click.argument("mount")
+@click.argument("mount", shell_complete=mounts)
 @click.option("--token-stdin", is_flag=True, help="Read the token's id from stdin.")
 @click.option("--no-input", is_flag=True, help="Never ask.")
 def revoke(mount: str, *, token_stdin: bool, no_input: bool) -> None:

@@ -36,6 +36,7 @@ def rekey(spec: str | None) -> None:
 
 async def _rekey(invocation: Invocation, config: "Config", spec: str | None) -> None:
     from proxy.audit.acts import Acts
+    from proxy.cli.progress import Progress
     from proxy.custody import Custody
     from proxy.store import StoreLocked
     from proxy.store.rekey import rekey as seal_again
@@ -58,7 +59,14 @@ async def _rekey(invocation: Invocation, config: "Config", spec: str | None) -> 
         await acts.record("rekey", outcome="begun")
         custody.trail.note_end_in(None)  # under the old key nothing may be written from here on
         try:
-            sealer = await seal_again(custody.store, fresh(config.key), fresh(spec or config.key), custody.journal)
+            with Progress(invocation, "records sealed") as progress:
+                sealer = await seal_again(
+                    custody.store,
+                    fresh(config.key),
+                    fresh(spec or config.key),
+                    custody.journal,
+                    step=progress.step,
+                )
         except Exception:
             await acts.record("rekey", outcome="failed")
             raise

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from proxy.cli import foreground
+from proxy.cli.completion import clients as complete_clients
+from proxy.cli.completion import mounts as complete_mounts
 from proxy.cli.env import check_names, here, trust_of, verifiable
 from proxy.cli.environment import DUMMY, Mounted, chosen, mounted, variables
 from proxy.cli.exits import Exit, Stop
@@ -25,8 +27,20 @@ PAUSE = 0.5  # seconds between attempts to find a server again
 
 
 @click.command(cls=Command, context_settings={"allow_interspersed_args": False})
-@click.option("--client", metavar="NAME", help="Whose rights it has. Needed if there are several clients.")
-@click.option("--mount", "named", metavar="MOUNT", multiple=True, help="Where a broker has several; repeatable.")
+@click.option(
+    "--client",
+    metavar="NAME",
+    shell_complete=complete_clients,
+    help="Whose rights it has. Needed if there are several clients.",
+)
+@click.option(
+    "--mount",
+    "named",
+    metavar="MOUNT",
+    shell_complete=complete_mounts,
+    multiple=True,
+    help="Where a broker has several; repeatable.",
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] CMD [ARG]...")
 def run(client: str | None, named: tuple[str, ...], command: tuple[str, ...]) -> None:
     """Run CMD with the variables that SDKs read pointed at bearerd, and with a client key that ends with it.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from proxy.cli.completion import clients, mounts
 from proxy.cli.exits import Exit, Stop
 from proxy.cli.invocation import Group, current
 from proxy.cli.output import BAD, GOOD, Style, home_short, table
@@ -30,8 +31,8 @@ def scopes() -> None:
 
 
 @scopes.command("list")
-@click.argument("mount")
-@click.option("--client", metavar="NAME", help="As this client sees it.")
+@click.argument("mount", shell_complete=mounts)
+@click.option("--client", metavar="NAME", shell_complete=clients, help="As this client sees it.")
 def list_(mount: str, client: str | None) -> None:
     """List every kind of call of MOUNT's API, by scope, and whether it is allowed."""
     invocation = current()
@@ -97,7 +98,9 @@ class Verdict:
 @scopes.command()
 @click.argument("method")
 @click.argument("path")
-@click.option("--client", metavar="NAME", help="As this client; without it, as the mount alone allows.")
+@click.option(
+    "--client", metavar="NAME", shell_complete=clients, help="As this client; without it, as the mount alone allows."
+)
 def check(method: str, path: str, client: str | None) -> None:
     """Say whether METHOD PATH would pass, and why. PATH starts with the mount: /questrade/v1/accounts
 

@@ -6,25 +6,27 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Coroutine, Iterator, MutableMapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxy import aiohttpload, eventloop
+from proxy import aiohttpload, eventloop, notify
 from proxy.cli.exits import Exit, Stop
 from proxy.cli.invocation import Command, Invocation, current
 from proxy.cli.output import BAD, GOOD, Style, table
 from proxy.hardening import harden
 
 if TYPE_CHECKING:
+    from proxy.activation import Activated
     from proxy.app import App
     from proxy.settings import Settings
     from proxy.workers.crew import Crew
 
+LISTEN_FDS = "LISTEN_FDS"
 CONSOLE_TOKEN = "BEARERD_CONSOLE_TOKEN"  # noqa: S105  the name of a variable
-KEPT = "the configuration was not loaded; the old one stays"
+CLOSING = 30.0  # seconds that a stop may take beside its delay and grace: tokens, records, log
 
 
 @click.command(cls=Command)
@@ -33,6 +35,8 @@ KEPT = "the configuration was not loaded; the old one stays"
 @click.option("--console", metavar="ADDRESS", help="Where you look, instead of the file's `console`; off for none.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="The least that is logged.")
 @click.option("--log-format", type=click.Choice(["auto", "json", "console"]), help="How it is logged.")
+@click.option("--watch", is_flag=True, help="Reload when the file has changed, for development.")
+@click.option("--supervisor", hidden=True)  # its version
 @click.option("--crew", type=int, hidden=True)  # the file of a link: a supervisor has started us, to keep custody
 def serve(  # noqa: PLR0917  as click calls it
     listen: str | None,
@@ -40,11 +44,14 @@ def serve(  # noqa: PLR0917  as click calls it
     console: str | None,
     log_level: str | None,
     log_format: str | None,
+    watch: bool,  # noqa: FBT001
+    supervisor: str | None,
     crew: int | None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C, which end calls in flight first; a second Ctrl-C ends at once.
 
-    SIGHUP reads the configuration again. Messages and logs go to stderr.
+    SIGHUP reads the configuration again, as `bearerd reload` does. Messages and logs go to stderr, and wait for nobody:
+    what is not read is lost, and counted.
     """
     gc.disable()  # until all is imported and started: a twentieth of the time to the first answer
     from proxy import logs
@@ -60,6 +67,8 @@ def serve(  # noqa: PLR0917  as click calls it
     }
     overrides = {key: text for key, text in flags.items() if text is not None}
     harden()
+    manager = notify.Notifier.of(invocation.environ)
+    early = Early(interrupt=crew is None)
     path = invocation.config_file().absolute()
 
     def reread() -> "Settings":
@@ -70,15 +79,40 @@ def serve(  # noqa: PLR0917  as click calls it
     settings = reread()
     log = settings.config.log
     logs.setup(log.format, log.level, sys.stderr, color=Style.of(invocation, sys.stderr).colored)
+    logs.claim_stderr()
     logs.catch_uncaught()
+    activated = given_sockets(invocation.environ) if crew is None else None
+    if settings.config.workers > 1 and activated:
+        raise Stop(
+            "a server with workers takes no sockets of a service manager", fix="systemctl disable bearerd.socket"
+        )
     if settings.config.workers > 1 and crew is None:
         from proxy.cli.supervise import supervise
 
-        raise SystemExit(supervise(invocation, path, overrides, settings.config))
+        raise SystemExit(supervise(invocation, path, overrides, settings.config, manager, watch=watch))
     token = console_token(invocation.environ)
-    _end_at_once_while_starting(interrupt=crew is None)
     make = loop_of(settings)
-    eventloop.run(run(invocation, settings, reread, token, crew), make)
+    stopping = asyncio.Event()
+    server = Server(
+        invocation,
+        reread,
+        token,
+        stopping,
+        manager=manager,
+        activated=activated,
+        crew=led(crew, supervisor, stopping),
+        watch=watch,
+    )
+    eventloop.run(server.run(settings, early), make)
+
+
+def given_sockets(environ: MutableMapping[str, str]) -> "Activated | None":
+    """Those that a service manager has opened for us. `OSError` if they do not listen."""
+    if LISTEN_FDS not in environ:
+        return None
+    from proxy.activation import Activated
+
+    return Activated.of(environ)
 
 
 def loop_of(settings: "Settings") -> "eventloop.Factory":
@@ -91,53 +125,116 @@ def loop_of(settings: "Settings") -> "eventloop.Factory":
         raise config.invalid(problem) from None
 
 
-async def run(
-    invocation: Invocation,
-    settings: "Settings",
-    reread: Callable[[], "Settings"],
-    token: str | None,
-    crew: int | None = None,
-) -> None:
-    """Open the custody, serve, and put everything away again. Raises what opening and starting raise."""
-    aiohttpload.load()
-    from proxy.app import App
-    from proxy.custody import Custody
+class Server:
+    """A custody, and the app on it, from opening to closing. `run()` raises what opening and starting raise.
 
-    stopping = asyncio.Event()
-    signals = Signals(stopping, interrupt=crew is None)
-    custody = await Custody.open(settings.config, invocation.source(settings.config))
-    try:
-        reusable, led_by = token is not None, led(crew, stopping)
-        app = App(settings, custody, reread, console_token=token, console_reusable=reusable, crew=led_by)
+    `reread` reads the configuration anew, `manager` hears how it stands (with a crew, over its supervisor), `activated`
+    are sockets of the service manager's, `watch`: whether the file is looked at for changes.
+    """
+
+    def __init__(
+        self,
+        invocation: Invocation,
+        reread: Callable[[], "Settings"],
+        token: str | None,
+        stopping: asyncio.Event,
+        *,
+        manager: notify.Manager,
+        activated: "Activated | None" = None,
+        crew: "Crew | None" = None,
+        watch: bool = False,
+    ) -> None:
+        self._invocation = invocation
+        self._reread = reread
+        self._token = token
+        self._stopping = stopping
+        self._manager = crew or manager
+        self._crew = crew
+        self._watch = watch
+        self._activated = activated
+
+    async def run(self, settings: "Settings", early: "Early") -> None:
+        aiohttpload.load()
+        from proxy.app import App
+        from proxy.cli.reloads import Reloads
+        from proxy.custody import Custody
+
+        signals = Signals(self._stopping, interrupt=self._crew is None)
+        custody = await Custody.open(settings.config, self._invocation.source(settings.config))
+        try:
+            app = App(
+                settings,
+                custody,
+                self._reread,
+                console_token=self._token,
+                console_reusable=self._token is not None,
+                crew=self._crew,
+                manager=self._manager,
+                activated=self._activated,
+            )
+            reloads = Reloads(app.reload)
+            signals.install(reloads.ask)
+            if early.reload:
+                reloads.ask()
+            beside = [notify.keep_telling(self._manager, lambda: app.standing), reloads.run()]
+            if self._watch:
+                beside.append(reloads.watch(Path(settings.config.name), settings.stamp))
+            await self._serve(app, beside)
+        finally:
+            await custody.close()
+
+    async def _serve(self, app: "App", beside: Sequence[Coroutine[Any, Any, None]]) -> None:
         async with asyncio.TaskGroup() as group:
-            signals.install(lambda: group.create_task(_reload(app)))
+            tasks = [group.create_task(each) for each in beside]
             try:
                 await app.start()
-                announce(invocation, app)
+                for address in self._activated.addresses if self._activated else ():
+                    self._invocation.warn(f"warning: the service manager listens at {address}, and `listen` does not")
+                announce(self._invocation, app)
+                self._manager.tell(**notify.ready(app.standing))
                 gc.enable()
                 gc.freeze()
-                await stopping.wait()
+                await self._stopping.wait()
+                shutdown = app.settings.config.shutdown
+                self._manager.tell(**notify.stopping(shutdown.drain_delay + shutdown.grace + CLOSING))
             finally:
                 await app.stop()
-    finally:
-        await custody.close()
+                for task in tasks:
+                    task.cancel()
 
 
-def led(crew: int | None, stopping: asyncio.Event) -> "Crew | None":
-    """The workers that this process is to lead, if a supervisor has started it. It stops when that has gone."""
+def led(crew: int | None, supervisor: str | None, stopping: asyncio.Event) -> "Crew | None":
+    """The workers that this process is to lead, if a supervisor has started it. It stops when that has gone.
+
+    It ends at once if that is of another version: it must not touch the store.
+    """
     if crew is None:
         return None
+    from proxy.workers import vintage
     from proxy.workers.crew import Crew
+
+    if supervisor is not None and vintage.differs(supervisor):
+        raise SystemExit(vintage.OTHER)
 
     return Crew(socket.socket(fileno=crew), stopping.set)
 
 
-def _end_at_once_while_starting(*, interrupt: bool) -> None:
-    """Until `Signals` takes over: process 1 of a container would not hear SIGTERM, any other would die of SIGHUP."""
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(Exit.OK))  # no door is open; what matters is on disk
-    signal.signal(signal.SIGHUP, lambda *_: None)  # the configuration is about to be read
-    if not interrupt:  # a terminal sends it to all; the supervisor decides
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+class Early:
+    """Signals until `Signals` takes over: process 1 of a container would not hear SIGTERM, any other would die of
+    SIGHUP.
+
+    `reload`: one was asked for, perhaps after the configuration was read.
+    """
+
+    def __init__(self, *, interrupt: bool) -> None:
+        self.reload = False
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(Exit.OK))  # no door is open; what matters is on disk
+        signal.signal(signal.SIGHUP, self._hang)
+        if not interrupt:  # a terminal sends it to all; the supervisor decides
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def _hang(self, *_: object) -> None:
+        self.reload = True
 
 
 class Signals:
@@ -162,22 +259,6 @@ class Signals:
             # What matters is on disk already: the journal stands any kill.
             os._exit(128 + signal.SIGINT)
         self._stopping.set()
-
-
-async def _reload(app: "App") -> None:
-    from proxy import logs
-    from proxy.admin import NotPossible
-    from proxy.audit.caller import caller
-    from proxy.config import ConfigInvalid
-    from proxy.store import StoreError
-
-    caller.set("signal")
-    try:
-        await app.reload()
-    except (ConfigInvalid, NotPossible, StoreError, OSError) as error:
-        logs.get("serve").error(KEPT, reason=str(error))
-    except Exception as error:  # noqa: BLE001  a reload that fails must not end the server
-        logs.get("serve").error(KEPT, reason=f"bearerd failed ({type(error).__name__})")
 
 
 def announce(invocation: Invocation, app: "App") -> None:

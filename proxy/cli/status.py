@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from proxy.cli.alerts import overview as hooks
 from proxy.cli.exits import Exit, Stop
 from proxy.cli.invocation import Command, current
 from proxy.cli.output import BAD, GOOD, NOTE, Style, home_short, table
@@ -28,7 +29,7 @@ def status(*, console: bool) -> None:
     if console:
         url = asyncio.run(ask(invocation, "console"))["url"]
         if url is None:
-            raise Stop("the console is off")
+            raise Stop("the console is off", fix="write `console: 127.0.0.1:8081`, then restart bearerd")
         click.echo(url)
         return
     found = asyncio.run(ask(invocation, "status"))
@@ -89,9 +90,14 @@ def render(found: Mapping[str, Any], style: Style, *, verbose: bool = False) -> 
         yield table([heading, *(_row(mount, now) for mount in found["mounts"])], style)
     if clients := _clients(found):
         yield table([("", "CLIENT", "KEYS", "LAST USED", "RIGHTS"), *clients], style)
+    if found.get("workers"):
+        titles = ("", "WORKER", "PID", "UP", "IN FLIGHT", "RESTARTS")
+        yield table([titles, *(_worker(worker, now) for worker in found["workers"])], style)
     if found.get("streams"):
         heading = ("", "OPEN STREAMS", "MOUNT", "CLIENT", "SINCE", "SENT", "RECEIVED")
         yield table([heading, *(_stream(stream, now) for stream in found["streams"])], style)
+    if found.get("alerts"):
+        yield hooks(found["alerts"], now, style)
     if verbose:
         yield from (
             f"  {mount['name']}: {mount['url']} → {mount['api_host'] or 'not known yet'}{_login(mount)}"
@@ -129,6 +135,13 @@ def _stream(stream: Mapping[str, Any], now: float) -> tuple[str, ...]:
     what = f"{stream['open']} {'stream' if stream['kind'] == 'http' else 'socket'}{'s' * (stream['open'] != 1)}"
     up, down = (str(stream[name]) if stream["kind"] != "http" else "" for name in ("up", "down"))
     return GOOD, what, stream["mount"], stream["client"], ago(stream["since"], now), up, down
+
+
+def _worker(worker: Mapping[str, Any], now: float) -> tuple[str, ...]:
+    """A process that relays reads; one that does not serve yet is marked."""
+    numbers = (str(worker[name]) for name in ("in_flight", "restarts"))
+    mark = GOOD if worker["ready"] else NOTE
+    return mark, str(worker["number"]), str(worker["pid"]), span(max(0.0, now - worker["since"])), *numbers
 
 
 def _login(mount: Mapping[str, Any]) -> str:
@@ -179,6 +192,11 @@ def rights_text(rights: Mapping[str, list[str]] | None) -> str:
 
 def problems(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What is wrong, each with the command that helps."""
+    from proxy import __version__
+
+    if found["version"] != __version__:
+        both = f"the server is bearerd {found['version']}, and this command is bearerd {__version__}"
+        yield NOTE, f"{both}. To fix: restart the server"
     seen = set()
     for mount in found["mounts"]:
         if mount["grant"] in seen:

@@ -31,8 +31,9 @@ async def migrated(config: Config) -> list[str]:
     """Bring the tables up to date; the names of what was done. `Stop` if a server has a SQLite store, `StoreError`."""
     if config.store_path is None:
         return await migrate(config)
+    pending = await pending_migrations(config)
     async with there(config), stopped(journal_path(config)):
-        return []
+        return pending
 
 
 async def facts(invocation: Invocation, config: Config) -> dict[str, Any]:
@@ -42,7 +43,7 @@ async def facts(invocation: Invocation, config: Config) -> dict[str, Any]:
         "location": config.store,
         "pending": await pending_migrations(config),
         "problems": [],
-        "lock": await asyncio.to_thread(_holder, journal_path(config)),
+        "lock": await asyncio.to_thread(holder, journal_path(config)),
     }
     if found["pending"]:
         found["problems"].append((f"migrations are pending: {', '.join(found['pending'])}", MIGRATE))
@@ -114,7 +115,7 @@ def _add_journal(found: dict[str, Any], path: Path, sealer: Sealer) -> None:
     }
 
 
-def _holder(journal: Path) -> dict[str, Any]:
+def holder(journal: Path) -> dict[str, Any]:
     """Who has the state directory. Blocks."""
     lock = journal.with_name(journal.name + ".lock")
     try:

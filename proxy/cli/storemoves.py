@@ -10,12 +10,13 @@ from proxy.audit.acts import Acts
 from proxy.audit.trail import Trail
 from proxy.cli.exits import Exit, Stop
 from proxy.cli.invocation import Invocation
+from proxy.cli.progress import Progress
 from proxy.clock import SystemClock
 from proxy.config import Config
 from proxy.custody import audit_path, journal_path, migrate, open_store
 from proxy.provenance import leave, quarantine
 from proxy.spans import clock_time
-from proxy.store import Damaged, Movable, StoreError, StoreLocked, WrongKey, backup, copying
+from proxy.store import Damaged, Movable, Newer, StoreError, StoreLocked, WrongKey, backup, copying
 from proxy.store.backup import Backup, Summary
 from proxy.store.copying import Copied
 from proxy.store.files import SYSTEM_FILES, make_directory
@@ -29,7 +30,9 @@ async def back_up(invocation: Invocation, config: Config, file: Path, *, replace
     """A backup of the store, whether a server uses it or not. `Stop` if there is no store, and `StoreError`."""
     async with there(config) as store:
         sealer = await find(store, invocation.source(config))
-        return await backup.back_up(store, sealer, file, SystemClock().now().wall, replace=replace)
+        made = SystemClock().now().wall
+        with Progress(invocation, "records written", await _records(store)) as progress:
+            return await backup.back_up(store, sealer, file, made, replace=replace, tell=progress.tell)
 
 
 async def restore(invocation: Invocation, config: Config, file: Path) -> Summary:
@@ -53,7 +56,9 @@ async def restore(invocation: Invocation, config: Config, file: Path) -> Summary
                     if journal is not None:  # else the next start comes to the same finding once more
                         await journal.set_commit(await store.changes())
 
-                if not await backup.restore(found, summary, sealer, store, finish):
+                with Progress(invocation, "records restored", summary.rows) as progress:
+                    restored = await backup.restore(found, summary, sealer, store, finish, tell=progress.tell)
+                if not restored:
                     raise Stop(f"{store.location} is not empty; nothing was restored", fix=_away(config))
             finally:
                 await store.close()
@@ -99,16 +104,21 @@ async def copy(invocation: Invocation, config: Config, to: str, password_file: P
             await migrate(target_config)
             target = await open_store(target_config, any_state=True, empty=True)
             try:
-                return await copying.copy(
-                    source,
-                    target,
-                    sealer,
-                    to=to,
-                    prepare=lambda: leave(Vault(source, sealer)),
-                    tell=lambda rows: invocation.say(f"{rows} records copied") if invocation.verbose else None,
-                )
+                with Progress(invocation, "records copied", await _records(source)) as progress:
+                    return await copying.copy(
+                        source,
+                        target,
+                        sealer,
+                        to=to,
+                        prepare=lambda: leave(Vault(source, sealer)),
+                        tell=progress.tell,
+                    )
             finally:
                 await target.close()
+
+
+async def _records(store: Movable) -> int:
+    return sum((await store.about()).rows.values())
 
 
 async def cancel(invocation: Invocation, config: Config) -> bool:
@@ -163,6 +173,8 @@ async def _check_left(path: Path, sealer: Sealer) -> None:
     try:
         async with stopped(path, sealer):
             pass
+    except Newer:  # it may hold the only copy of a token, which the bearerd that wrote it can commit
+        raise
     except (Damaged, WrongKey):
         aside = f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.aside')}"
         raise Stop(f"{path} is the journal of another store, or damaged; nothing was restored", fix=aside) from None

@@ -51,6 +51,9 @@ as the refresh token at `/questrade/oauth2/token`, which bearerd answers itself.
 may have several keys.
 
 `clients: none`, on a loopback or Unix listener only, lets any program on this machine call.
+
+What to write in each language, for each library: on the console, under "Connect a client", with your own addresses,
+and in docs/clients.md.
 """
 
 GUARDS = """\
@@ -133,6 +136,23 @@ trust and takes no check away. A name that leads to a private address is refused
 Nothing else is a wildcard.
 """
 
+TROUBLESHOOTING = """\
+# Troubleshooting
+
+    bearerd status            what is wrong now, with the next command
+    bearerd doctor            permissions, clock, disk, ports, TLS, the way to each broker, and what helps
+    bearerd help MESSAGE      what a message means, and what to do: as it was printed, or some words of it
+    bearerd -v COMMAND        where an unexpected error happened
+    bearerd audit search --request ID     what came of one call; ID is `request_id` of the answer
+
+Every message that bearerd can print stands word for word, with its cause and what to do, in docs/troubleshooting.md
+and the pages below it; `…` there stands for a name, a number or a file.
+
+An HTTP answer with `Proxy-Status: bearerd` is bearerd's own refusal: `fix` says the next step, and `type` ends in the
+name of its kind, which is a section of docs/troubleshooting/http.md. Without that header it is the broker's answer.
+Exit codes of commands: bearerd help exit-codes
+"""
+
 # What is read besides the configuration's own keys.
 OTHERS: Mapping[str, str] = {
     "BEARERD_CONFIG": "the configuration file",
@@ -142,6 +162,8 @@ OTHERS: Mapping[str, str] = {
     "BEARERD_LOGIN_ANSWER, BEARERD_LOGIN_ANSWER_FILE": "the address for `bearerd login --complete`",
     "BEARERD_PASSPHRASE, BEARERD_PASSPHRASE_FILE": "for `key: passphrase`",
     "BEARERD_CONSOLE_TOKEN_FILE": "a token that opens the console as often as one likes",
+    "BEARERD_EVENT, BEARERD_EVENT_ID, BEARERD_EVENT_KEY": "given to commands of `alerts:`, and not read",
+    "BEARERD_EVENT_KIND, BEARERD_EVENT_SEVERITY, BEARERD_EVENT_TEXT": "likewise",
     "XDG_CONFIG_HOME, XDG_STATE_HOME": "where configuration and state live",
     "STATE_DIRECTORY, CREDENTIALS_DIRECTORY": "the same, as systemd sets them",
     "NO_COLOR, CLICOLOR, CLICOLOR_FORCE, TERM": "colour",
@@ -186,17 +208,31 @@ TOPICS: Mapping[str, Callable[[], str]] = {
     "clients": lambda: CLIENTS,
     "guards": lambda: GUARDS,
     "brokers": lambda: BROKERS,
+    "troubleshooting": lambda: TROUBLESHOOTING,
 }
 
 
 @click.command("help", cls=Command)
-@click.argument("topic", required=False)
-def show(topic: str | None) -> None:
-    """Print a topic: environment, exit-codes, scopes, clients, guards, brokers; or the help of a command."""
+@click.argument("words", metavar="[TOPIC | COMMAND | MESSAGE]", nargs=-1)
+def show(words: tuple[str, ...]) -> None:
+    """Print a topic, the help of a command, or what a message means and what to do.
+
+    A message may stand as it was printed, or some words of it: bearerd help "no rights on the mount"
+
+    Topics: environment, exit-codes, scopes, clients, guards, brokers, troubleshooting.
+
+    `man` prints the manual page: bearerd help man | man -l -
+    """
     root = click.get_current_context().find_root()
-    if topic is None:
+    topic = " ".join(words)
+    if not topic:
         click.echo(root.get_help())
         click.echo(f"\nTopics: {', '.join(TOPICS)}")
+        return
+    if topic == "man" and isinstance(root.command, click.Group):
+        from proxy.cli.manpage import page
+
+        click.echo(page(root.command, TOPICS), nl=False)
         return
     if topic in TOPICS:
         text = TOPICS[topic]()
@@ -208,6 +244,29 @@ def show(topic: str | None) -> None:
     group = root.command
     command = group.get_command(root, topic) if isinstance(group, click.Group) else None
     if command is None:
-        raise click.UsageError(f"There is no topic '{topic}'; there are {', '.join(TOPICS)}.")
+        _explain(topic)
+        return
     with click.Context(command, info_name=topic, parent=root) as ctx:
         click.echo(command.get_help(ctx))
+
+
+def _explain(asked: str) -> None:
+    """What the pages of messages say of this one."""
+    from proxy.cli.lookup import look_up
+
+    found = look_up(asked)
+    if not found:
+        raise click.UsageError(
+            f"There is no topic, command or message '{asked}'; topics are {', '.join(TOPICS)}. "
+            "Of a message, give a few words without names and numbers."
+        )
+    if current().as_json:
+        entries = [
+            {"messages": each.texts, "text": each.explanation, "page": each.page, "section": each.section}
+            for each in found
+        ]
+        current().data({"asked": asked, "entries": entries})
+        return
+    for entry in found:
+        click.echo("\n".join(f"  {text}" for text in entry.texts))
+        click.echo(f"{entry.explanation or 'See the page.'}\n(docs/troubleshooting/{entry.page}.md, {entry.section})\n")

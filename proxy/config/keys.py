@@ -28,6 +28,13 @@ OTHER_VARIABLES = frozenset(
         "BEARERD_LOGIN_ANSWER",
         "BEARERD_LOGIN_ANSWER_FILE",
         "BEARERD_CONSOLE_TOKEN_FILE",
+        # What a command of `alerts:` is given: it may well call bearerd.
+        "BEARERD_EVENT",
+        "BEARERD_EVENT_ID",
+        "BEARERD_EVENT_KEY",
+        "BEARERD_EVENT_KIND",
+        "BEARERD_EVENT_SEVERITY",
+        "BEARERD_EVENT_TEXT",
     }
 )
 

@@ -1,6 +1,7 @@
 """File, environment and flags → one frozen `Config`, or every reason why not."""
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from proxy import __version__
 from proxy.config import faults
 from proxy.config.checks import contradictions
 from proxy.config.config import Config
@@ -17,6 +19,7 @@ from proxy.config.problem import ConfigInvalid, Mark, Problem, in_order
 from proxy.config.problem import Path as KeyPath
 from proxy.dsn import is_database
 
+VERSION = 1  # of the file's format: the highest that is read
 _MAX_BYTES = 1 << 20
 _ROUNDS = 8
 
@@ -26,13 +29,15 @@ class Loaded:
     """What `load` found. `config` is None if there are problems.
 
     `draft` is the configuration without the parts that are wrong: good for further checks, so that their problems come
-    in the same run, and for nothing else. None if nothing could be read.
+    in the same run, and for nothing else. None if nothing could be read. `newer`: the file says that it is for a later
+    bearerd, which is the one problem then: what else is wrong with it nobody here can know.
     """
 
     config: Config | None
     problems: tuple[Problem, ...]
     document: Document
     draft: Config | None
+    newer: bool = False
 
     def require(self) -> Config:
         """The configuration; raises `ConfigInvalid` with all problems."""
@@ -55,19 +60,18 @@ def find(explicit: Path | None, environ: Mapping[str, str]) -> Path:
     raise ConfigInvalid([Problem(None, "", message, "run: bearerd init", source="bearerd")], "config.yaml")
 
 
-def default_places(environ: Mapping[str, str]) -> dict[str, str]:
-    """`store`, `state` and `key` where the file names none: below the XDG or systemd directories."""
-    home = _home(environ)
+def default_places(environ: Mapping[str, str], system: str = sys.platform) -> dict[str, str]:
+    """`store`, `state` and `key` where the file names none: below the XDG, systemd or macOS directories."""
     if state_home := environ.get("XDG_STATE_HOME"):
         state = Path(state_home) / "bearerd"
     elif systemd := environ.get("STATE_DIRECTORY"):
         state = Path(systemd.split(":")[0])
     else:
-        state = home / ".local/state/bearerd"
+        state = _own_place(environ, ".local/state", system)
     return {
         "store": f"sqlite:{state / 'store.db'}",
         "state": str(state),
-        "key": f"file:{_config_home(environ) / 'master.key'}",
+        "key": f"file:{_config_home(environ, system) / 'master.key'}",
     }
 
 
@@ -88,7 +92,17 @@ def load(path: Path, environ: Mapping[str, str], overrides: Mapping[str, str] | 
         problems += contradictions(merged)
     if draft is not None:
         draft.remember(merged, base)
+    if (problem := _newer(merged)) is not None:
+        return Loaded(None, (problem,), document, draft, newer=True)
     return Loaded(None if problems else draft, in_order(problems), document, draft)
+
+
+def _newer(merged: Merged) -> Problem | None:
+    found = merged.data.get("version")
+    if not isinstance(found, int) or found <= VERSION:
+        return None
+    message = f"is {found}, and bearerd {__version__} reads {VERSION}: the file was written for a newer one"
+    return merged.problem(("version",), message, "use that one, or its predecessor's file (docs/upgrading.md)")
 
 
 def _unreadable(document: Document) -> bool:
@@ -183,5 +197,15 @@ def _home(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("HOME") or Path.home())
 
 
-def _config_home(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("XDG_CONFIG_HOME") or _home(environ) / ".config") / "bearerd"
+def _config_home(environ: Mapping[str, str], system: str = sys.platform) -> Path:
+    if config_home := environ.get("XDG_CONFIG_HOME"):
+        return Path(config_home) / "bearerd"
+    return _own_place(environ, ".config", system)
+
+
+def _own_place(environ: Mapping[str, str], below: str, system: str) -> Path:
+    """Our directory in a home that says nothing of its own. On macOS the usual one, unless the other is in use."""
+    place = _home(environ) / below / "bearerd"
+    if system == "darwin" and not place.exists():
+        return _home(environ) / "Library/Application Support/bearerd"
+    return place

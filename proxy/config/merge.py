@@ -40,7 +40,7 @@ class Merged:
                 return Problem(None, dotted(path), message, fix, source=source)
         found = self.document.problem(path, message, fix, at_key=at_key)
         hints = f"{path[-1:]} {fix}".lower()
-        hidden = any(word in hints for word in _TELLTALES)
+        hidden = kind_at(path) is Kind.SECRET or any(word in hints for word in _TELLTALES)
         return Problem(found.mark, found.path, message, fix, found.source, hidden)
 
 

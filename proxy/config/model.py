@@ -2,9 +2,7 @@
 
 import ipaddress
 import re
-from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -21,10 +19,11 @@ from pydantic import (
 
 from proxy.config import places
 from proxy.config.address import Address, Wrong
+from proxy.config.alerts import Alert
 from proxy.config.guards import Guards
 from proxy.config.portrange import PortRange, port_range
-from proxy.config.section import Section
-from proxy.secret import Secret
+from proxy.config.section import File, Seconds, SecretText, Section, Text, unique
+from proxy.config.tracing import Tracing
 
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 HOST_PATTERN = rf"{_LABEL}(?:\.{_LABEL})*"
@@ -34,19 +33,6 @@ RESERVED_MOUNTS = frozenset({"bearerd"})
 OPEN = "none"
 RIGHTS = "rights"
 LISTED, DESCRIBED = "[list]", "[more]"  # the two forms of a client's rights on a mount
-
-
-def _secret(value: object) -> Secret:
-    if not isinstance(value, str) or not value:
-        raise Wrong("must be text", "put it in quotes")
-    return Secret(value)
-
-
-def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
-    twice = min((value for value, times in Counter(values).items() if times > 1), default=None)
-    if twice is not None:
-        raise Wrong(f"holds '{twice}' twice", "remove one of the two")
-    return values
 
 
 def _host(text: str) -> str:
@@ -118,23 +104,15 @@ def _right_kind(value: object) -> str:
     return DESCRIBED if isinstance(value, dict | Right) else LISTED
 
 
-def _text_schema(**more: Any) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string"} | more)
-
-
 _LIST = Field(strict=False)  # a YAML list becomes a tuple; its items stay strict
 _PORTS = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
 _ONE_OR_MORE = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 MountName = Annotated[Name, AfterValidator(_mount_name)]
-Text = Annotated[str, StringConstraints(min_length=1)]
-Scopes = Annotated[tuple[Text, ...], _LIST, AfterValidator(_unique)]
-File = Annotated[Path, BeforeValidator(places.path), _text_schema()]
-SecretText = Annotated[Secret | None, PlainValidator(_secret), _text_schema()]
+Scopes = Annotated[tuple[Text, ...], _LIST, AfterValidator(unique)]
 RedirectUri = Annotated[str, AfterValidator(_redirect_uri)]
 StreamPorts = Annotated[PortRange | None, PlainValidator(port_range), _PORTS]
-Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Right(Section):
@@ -150,7 +128,7 @@ Account = Annotated[
     StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}$"),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
 ]
-Accounts = Annotated[tuple[Account, ...], _LIST, AfterValidator(_unique)]
+Accounts = Annotated[tuple[Account, ...], _LIST, AfterValidator(unique)]
 Rights = Mapping[
     Name,
     Mapping[
@@ -338,7 +316,7 @@ class Settings(Section):
     grants: Mapping[Name, Grant] = Field({}, description="What logins need beyond the broker's definition.")
     clients: Clients = Field({}, description="Name → mount → scopes; or `none`: any program on this machine may call.")
     raw_brokers: Mapping[Name, Any] = Field({}, alias="brokers", description="More environments, rows or brokers.")
-    allowed_hosts: Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], _LIST, AfterValidator(_unique)] = Field(
+    allowed_hosts: Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], _LIST, AfterValidator(unique)] = Field(
         (), description="More names (NAME:PORT or NAME:*) that the listeners answer to; any other Host: 421."
     )
     plaintext: Literal["accepted"] | None = Field(
@@ -355,10 +333,12 @@ class Settings(Section):
     limits: Limits = Field(default_factory=Limits, description="How much is taken before calls are refused.")
     log: Log = Field(default_factory=Log, description="What is written to stderr.")
     audit: Audit = Field(default_factory=Audit, description="The audit trail: a record of every call and act.")
+    alerts: Mapping[Name, Alert] = Field({}, description="Name → a webhook or a command that is told what goes wrong.")
     engine: Engine = Field(default_factory=Engine, description="What serves, and how calls go.")
     workers: int = Field(
         1, ge=1, le=64, description="Processes that relay reads, beside one that keeps the tokens; 1: one does it all."
     )
+    tracing: Tracing = Field(default_factory=Tracing, description="Spans of calls for an OpenTelemetry collector.")
     shutdown: Shutdown = Field(default_factory=Shutdown, description="How a stop goes.")
 
 

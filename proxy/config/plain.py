@@ -46,15 +46,16 @@ def _lines(data: Mapping[str, Any], path: Path, origin: Origin | None) -> list[s
             lines += [f"{indent}{_text(key)}:", *_lines(value, here, origin)]
         else:
             comment = f"  # {origin(here)}" if origin else ""
-            lines.append(f"{indent}{_text(key)}: {_value(value)}{comment}")
+            lines.append(f"{indent}{_text(key)}: {value_text(value)}{comment}")
     return lines
 
 
-def _value(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """A plain value as it would be written in the file, on one line."""
     if isinstance(value, list):
-        return f"[{', '.join(map(_value, value))}]"
+        return f"[{', '.join(map(value_text, value))}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{_text(key)}: {_value(item)}' for key, item in value.items())}}}"
+        return f"{{{', '.join(f'{_text(key)}: {value_text(item)}' for key, item in value.items())}}}"
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, float) and value.is_integer():

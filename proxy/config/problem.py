@@ -107,12 +107,14 @@ _SECRET_KEY = re.compile(
     r"((?:secret|passw|passphrase|token|api[-_]?key)(?![\w-]*[_-](?:file|url|path|life)\b)[\w-]*[\"']?\s*[:=]\s*)\S.*",
     re.IGNORECASE,
 )
-_SECRET_SHAPE = re.compile(r"brd_\w+|(?<=://)\S+(?=@)", re.ASCII)
+_SECRET_SHAPE = re.compile(r"brd_\w+|whsec_\S+|(?<=://)\S+(?=@)", re.ASCII)
+# Of the address of a webhook only where it leads: the rest may be all that one has to know.
+_SECRET_PATH = re.compile(r"(\burl[\"']?\s*[:=]\s*[\"']?https?://[^/\s\"']*/)\S+")
 _WIDTH = 160
 
 
 def _excerpt(line: str, column: int) -> list[str]:
-    masked = _SECRET_SHAPE.sub("***", _SECRET_KEY.sub(r"\1***", line))
+    masked = _SECRET_SHAPE.sub("***", _SECRET_KEY.sub(r"\1***", _SECRET_PATH.sub(r"\1***", line)))
     # A value that was masked before the column would move the caret: then the line is shown without one.
     if masked[:column] != line[:column]:
         return [masked[:_WIDTH]]

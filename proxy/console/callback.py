@@ -44,12 +44,22 @@ class Outcome:
 
 
 class Callback:
-    """Takes a broker's redirects at `path`. `complete` is given the whole address that the browser came by."""
+    """Takes a broker's redirects at `path`. `complete` is given the whole address that the browser came by.
+
+    `home` is the path of the console's page, for the link that leads back there.
+    """
 
     def __init__(
-        self, complete: Callable[[str], Awaitable[Outcome]], pages: Pages, *, path: str = PATH, scheme: str = "http"
+        self,
+        complete: Callable[[str], Awaitable[Outcome]],
+        pages: Pages,
+        *,
+        path: str = PATH,
+        scheme: str = "http",
+        home: str | None = None,
     ) -> None:
         self._complete = complete
+        self._home = home
         self._scheme = scheme
         self._pages = pages
         self._path = path
@@ -85,6 +95,6 @@ class Callback:
         outcome = self._ends.get(name) or Outcome(None, problem=NOBODY_WAITS)
         return web.Response(
             status=HTTPStatus.OK if outcome.standing else HTTPStatus.BAD_REQUEST,
-            text=self._pages.done(outcome.grant, outcome.standing, outcome.problem),
+            text=self._pages.done(outcome.grant, outcome.standing, outcome.problem, home=self._home),
             headers={"Content-Type": "text/html; charset=utf-8"} | HEADERS,
         )

@@ -18,6 +18,8 @@ _MEDIA = {
     "json": re.compile(rb'application/json(?:[ \t]*;[ \t]*charset="?utf-?8"?)?[ \t]*'),
     "form": re.compile(rb'application/x-www-form-urlencoded(?:[ \t]*;[ \t]*charset="?utf-?8"?)?[ \t]*'),
 }
+_DEEPEST = 500  # levels of a body that is judged: how many can be read at all differs between versions of Python
+_BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)  # or a text, in which they mean nothing
 _FORM = re.compile(rb"[!-:<-~]*")  # printable, no space, and no `;`, at which some servers split
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 # A name is spelled plainly, but for the brackets of `side[0]`, which most clients encode.
@@ -38,6 +40,8 @@ def strict_object(body: bytes, headers: Headers = (), *, as_written: bool = Fals
     if any(name.lower() == b"content-type" and not _CHARSET.fullmatch(value.lower()) for name, value in headers):
         raise denied("The Content-Type names a character set other than UTF-8, so the body cannot be judged.")
     number = Number if as_written else None
+    if _too_deep(body):
+        raise denied("The body is not strict JSON, so it cannot be judged.")
     try:
         value = json.loads(
             body.decode("utf-8"),
@@ -53,6 +57,19 @@ def strict_object(body: bytes, headers: Headers = (), *, as_written: bool = Fals
     if not isinstance(value, dict):
         raise denied("The body is not a JSON object, so it cannot be judged.")
     return value
+
+
+def _too_deep(body: bytes) -> bool:
+    if body.count(b"{") + body.count(b"[") <= _DEEPEST:
+        return False
+    depth = 0
+    for found in _BRACKET.finditer(body):
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(found[0], 0)
+        if depth > _DEEPEST:
+            return True
+        if depth < 0:
+            break  # no JSON, and nobody reads on
+    return False
 
 
 def body_must_not_hold(body: bytes, names: Sequence[str], headers: Headers = ()) -> None:

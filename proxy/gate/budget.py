@@ -4,6 +4,7 @@ Pure arithmetic, `now` is passed in: seconds of a clock that is never set back. 
 what answers say, `turns.py` decides who is next, `proxy/pacing.py` waits.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -258,12 +259,23 @@ class Budget:
         """Seconds: nothing that a broker says closes this budget for longer."""
         return max([MINUTE, *(window.length for window in self._windows)])
 
+    def leave(self, now: float, left: Mapping[float, int], closed: float) -> None:
+        """Begin with so many calls at most in each window, by its length; in others with none. `closed`: until when."""
+        for window in self._windows:
+            window.leave(now, left.get(window.length, 0))
+        self._closed = max(self._closed, closed)
+
     # -- what others ask ----------------------------------------------------------------------------------------------
 
     @property
     def out(self) -> int:
         """Calls on their way."""
         return self._out
+
+    def spare(self, now: float) -> tuple[list[tuple[float, int]], float]:
+        """Length and calls left of each window that has a limit, and until when the broker wants nothing."""
+        found = ((window.length, window.left(now, self._out)) for window in self._windows)
+        return [(length, max(0, int(left))) for length, left in found if left != float("inf")], self._closed
 
     def idle(self, now: float) -> bool:
         """Whether nothing would be lost with it but what one answer tells."""

@@ -77,6 +77,13 @@ class Window:
             chunk.clients[client] = chunk.clients.get(client, 0) + calls
             self._clients[client] = self._clients.get(client, 0) + calls
 
+    def leave(self, now: float, most: int) -> None:
+        """No more than this is left, whoever had the rest, until a whole length from now."""
+        self.known, self.limit = None, self.defined
+        left = self.left(now, 0)
+        if most < left < math.inf:
+            self.count(now, "", int(left) - most)
+
     def of(self, client: str) -> int:
         """How many of those counted are a client's."""
         return self._clients.get(client, 0)

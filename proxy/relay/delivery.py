@@ -17,8 +17,10 @@ PART = 32 * 1024  # bytes that are written to a client at a time
 log = logs.get("relay")
 
 
-async def deliver(request: web.BaseRequest, exchange: Exchange, headers: header_rules.Raw) -> web.StreamResponse:
-    """Pass status, headers and body on to the client as they come. The framing is ours.
+async def deliver(
+    request: web.BaseRequest, exchange: Exchange, headers: header_rules.Raw, *, last: bool = False
+) -> web.StreamResponse:
+    """Pass status, headers and body on to the client as they come. The framing is ours. `last`: so is the end.
 
     Raises `ConnectionError` if client or broker leaves in the middle: the connection is cut then.
     """
@@ -28,6 +30,8 @@ async def deliver(request: web.BaseRequest, exchange: Exchange, headers: header_
     else:
         response = web.StreamResponse(status=answer.status)
     _set_headers(response, headers)
+    if last:
+        response.force_close()
     length = header_rules.content_length(answer.headers)
     if request.method == "HEAD" and length is not None:
         response.headers["Content-Length"] = str(length)

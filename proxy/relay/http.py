@@ -221,9 +221,11 @@ class Relay:
         try:
             return await self._keeper_of(grant)
         except StoreError as error:
-            raise Refusal("token-unavailable", f"grant {grant}: the store fails: {error}", retry_after=1) from None
+            detail = f"grant {grant}: the store fails: {error}"
+            raise Refusal("token-unavailable", detail, fix="see: bearerd store status", retry_after=1) from None
         except LookupError as error:
-            raise Refusal("login-needed", f"The key is bound to {grant}, which there cannot be: {error}.") from None
+            detail, fix = f"The key is bound to {grant}, which there cannot be: {error}.", "use another client key"
+            raise Refusal("login-needed", detail, fix=fix) from None
 
     # -- for plain reads, at once ----------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import NewType
 
 from proxy.brokers.definition import Placement
+from proxy.gate import tracecontext
 from proxy.relay.credential import Lines, check_none
 
 First = NewType("First", bytes)  # the first line and the Host
@@ -62,9 +63,14 @@ def joined(first: First, block: Block, lines: Lines, framing: bytes = b"") -> by
     return b"%b%b%b%b\r\n" % (first, block, lines, framing)
 
 
-def plain_head(first: First, block: Block, request_id: str, lines: Lines) -> bytes:
-    """All of it, of a call without a body. `request_id` (letters, digits, `.`, `_`, `-`) is not in the block."""
-    return b"%b%bX-Request-Id: %b\r\n%b\r\n" % (first, block, request_id.encode("ascii"), lines)
+def plain_head(
+    first: First, block: Block, request_id: str, lines: Lines, parent: tracecontext.Lines = tracecontext.NO_LINES
+) -> bytes:
+    """All of it, of a call without a body. `request_id` (letters, digits, `.`, `_`, `-`) is not in the block.
+
+    `parent` is what is said of the call's trace, if the block does not say it.
+    """
+    return b"%b%bX-Request-Id: %b\r\n%b%b\r\n" % (first, block, request_id.encode("ascii"), parent, lines)
 
 
 def head(  # noqa: PLR0917  in the order in which they are written

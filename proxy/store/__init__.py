@@ -41,7 +41,16 @@ class Damaged(StoreError):
 
 
 class Foreign(Damaged):
-    """A sound file that is not ours to open: another program's, another store's, or a newer version's."""
+    """A sound file that is not ours to open: another program's, another store's, or, as `Newer`, a later version's."""
+
+
+class Newer(Foreign):
+    """A sound file or record in a format that only a later bearerd knows. It is left as it is. `fix` says what helps.
+
+    The message names both formats: what was found, and the highest that this program knows.
+    """
+
+    fix = "use the bearerd that wrote it; how to go back to an older one: docs/upgrading.md"
 
 
 class UnsafeFile(StoreError):

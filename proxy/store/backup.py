@@ -29,6 +29,7 @@ from proxy.store import (
     Damaged,
     Foreign,
     Movable,
+    Newer,
     Row,
     Store,
     StoreError,
@@ -60,14 +61,14 @@ class Header:
 
     @classmethod
     def of(cls, line: bytes, path: Path) -> Self:
-        """Raises `Foreign` or `Damaged`."""
+        """Raises `Foreign`, `Newer` or `Damaged`."""
         try:
             value = json.loads(line)
             version = value[_MAGIC]
         except (ValueError, LookupError, TypeError):
             raise Foreign(f"{path} is no backup of a bearerd store") from None
-        if version != FORMAT:
-            raise Foreign(f"{path} was written by a newer bearerd (format {version}; this one knows {FORMAT})")
+        if isinstance(version, int) and version > FORMAT:
+            raise Newer(f"{path} was written by a newer bearerd (format {version}; this one knows {FORMAT})")
         try:
             header = cls(str(value["store"]), str(value["key"]), float(value["made"]), str(value["number"]))
         except (ValueError, LookupError, TypeError):
@@ -108,11 +109,20 @@ class _Chunk:
 # -- making one -------------------------------------------------------------------------------------------------------
 
 
-async def back_up(store: Store, sealer: Sealer, path: Path, made: float, *, replace: bool = False) -> Summary:
+async def back_up(
+    store: Store,
+    sealer: Sealer,
+    path: Path,
+    made: float,
+    *,
+    replace: bool = False,
+    tell: Callable[[int], object] = lambda _: None,
+) -> Summary:
     """Write the backup at `path` (0600), durable under its name when this returns. `made` is Unix time.
 
     Every record is opened first: a store that is damaged makes no backup. `StoreError` if there is such a file
-    already, unless `replace`, or if the disk fails; nothing is left of an unfinished one.
+    already, unless `replace`, or if the disk fails; nothing is left of an unfinished one. `tell` hears how many records
+    are written.
     """
     header = Header(store.store_id, sealer.key_id, made, os.urandom(16).hex())
     if not replace and await asyncio.to_thread(os.path.lexists, path):
@@ -127,6 +137,7 @@ async def back_up(store: Store, sealer: Sealer, path: Path, made: float, *, repl
                 names.update(row.name for row in rows)
                 names.difference_update(gone)
                 await asyncio.to_thread(draft.add, rows, gone)
+                tell(len(names))
             await asyncio.to_thread(draft.finish, len(names), commits)
         finally:
             await asyncio.to_thread(draft.discard)
@@ -274,19 +285,27 @@ def _open(path: Path) -> int:
 
 
 async def restore(
-    backup: Backup, checked: Summary, sealer: Sealer, store: Movable, finish: Callable[[], Awaitable[object]]
+    backup: Backup,
+    checked: Summary,
+    sealer: Sealer,
+    store: Movable,
+    finish: Callable[[], Awaitable[object]],
+    *,
+    tell: Callable[[int], object] = lambda _: None,
 ) -> bool:
     """Fill `store`, which is empty or half restored, and put it in use after `finish`. False if it is not empty.
 
     `checked` is what `check` said of the backup. Until the store is in use it refuses to be served, and this can be
-    repeated. `Damaged`, `StoreError`.
+    repeated. `tell` hears how many records there are in it. `Damaged`, `StoreError`.
     """
     header = checked.header
     if not await store.fill(store_id=header.store_id, key_id=header.key_id, commits=checked.commits, state=RESTORING):
         return False
-    contents = backup.contents(sealer)
+    contents, done = backup.contents(sealer), 0
     while (some := await asyncio.to_thread(next, contents, None)) is not None:
         await store.load(*some)
+        done += len(some[0])
+        tell(done)
     held = sum((await store.about()).rows.values())
     if held != checked.rows:
         raise Damaged(f"{store.location} holds {held} records after the restore, and the backup has {checked.rows}")

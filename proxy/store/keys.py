@@ -18,7 +18,7 @@ from typing import Any
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-from proxy.store import Damaged, KeyUnavailable, StoreError
+from proxy.store import Damaged, KeyUnavailable, Newer, StoreError
 from proxy.store.files import (
     check_directory,
     make_directory,
@@ -30,6 +30,7 @@ from proxy.store.files import (
 from proxy.store.sealing import KEY_SIZE
 
 KINDS = ("file", "env", "credential", "command", "passphrase")
+_PARAMETERS = 1  # the format of what is kept of a passphrase
 _SALT = 16  # bytes
 _PASSPHRASE = "BEARERD_PASSPHRASE"  # noqa: S105  the name of a variable
 
@@ -223,7 +224,7 @@ class Source:
         passphrase = self._passphrase("New passphrase: ", twice=True)
         salt = os.urandom(_SALT)
         value = {
-            "version": 1,
+            "version": _PARAMETERS,
             "kdf": "argon2id",
             "memory_kib": COST.memory,
             "passes": COST.passes,
@@ -307,8 +308,11 @@ def _decode(text: str, where: str) -> bytes:
 def _parameters(path: Path) -> tuple[bytes, Cost]:
     try:
         value: Any = json.loads(_read(path, private=True))
-        if value["version"] != 1 or value["kdf"] != "argon2id":
-            raise Damaged(f"{path} was written by a newer bearerd")
+        found = value["version"]
+        if found > _PARAMETERS:
+            raise Newer(f"{path} was written by a newer bearerd (format {found}; this one knows {_PARAMETERS})")
+        if found != _PARAMETERS or value["kdf"] != "argon2id":
+            raise Damaged(f"{path} does not hold the parameters of a passphrase")
         salt = bytes.fromhex(value["salt"])
         cost = Cost(int(value["memory_kib"]), int(value["passes"]), int(value["lanes"]))
     except (ValueError, KeyError, TypeError):

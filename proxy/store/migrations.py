@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 
-from proxy.store import Foreign, NotMigrated, StoreError
+from proxy.store import Newer, NotMigrated, StoreError
 from proxy.store.connections import Connection, Connections
 
 MIGRATE = "bearerd store migrate"
@@ -18,6 +18,9 @@ MIGRATE = "bearerd store migrate"
 _LOCK = (
     0x62726431  # ours among the advisory locks of the database; ends with the transaction, so a pooler may be between
 )
+# Servers of before may still run. What they commit is either done before a migration begins, or sees it: a statement
+# looks at the tables when it has its locks.
+ALONE = "LOCK TABLE bearerd.meta IN EXCLUSIVE MODE"
 _FOLDER = Path(__file__).with_name("migrations")
 _VERSIONS = """
 CREATE SCHEMA IF NOT EXISTS bearerd;
@@ -64,7 +67,7 @@ async def status(connections: Connections) -> list[Migration]:
 
 
 async def migrate(connections: Connections) -> list[Migration]:
-    """Apply what is pending, and answer with that. `Foreign` if a newer program has been here. `StoreError`."""
+    """Apply what is pending, and answer with that. `Newer` if a newer program has been here. `StoreError`."""
     done: list[Migration] = []
     for migration in await asyncio.to_thread(known):
         async with connections.writing() as connection:
@@ -72,6 +75,8 @@ async def migrate(connections: Connections) -> list[Migration]:
             applied = await _applied(connection)
             _refuse_newer(connections.location, applied)
             if migration.number not in {other.number for other in applied}:
+                if applied:
+                    await connection.execute(ALONE)
                 await connection.execute(await asyncio.to_thread(migration.read))
                 insert = "INSERT INTO bearerd.migrations (number, name) VALUES ($1, $2)"
                 await connection.execute(insert, migration.number, migration.name)
@@ -81,7 +86,7 @@ async def migrate(connections: Connections) -> list[Migration]:
 
 
 async def check(connection: Connection, location: str) -> None:
-    """The tables must be exactly those of this program: else `NotMigrated` or `Foreign`."""
+    """The tables must be exactly those of this program: else `NotMigrated` or `Newer`."""
     await asyncio.to_thread(known)
     applied = await _applied(connection)
     if not applied:
@@ -106,7 +111,7 @@ async def place(connection: Connection) -> str:
 
 def _refuse_newer(location: str, applied: list[Migration]) -> None:
     if applied and applied[-1].number > schema():
-        raise Foreign(
+        raise Newer(
             f"{location} was written by a newer bearerd (schema {applied[-1].number}; this one knows {schema()})"
         )
 

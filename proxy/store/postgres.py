@@ -19,6 +19,7 @@ from proxy.store import (
     Damaged,
     Held,
     Lease,
+    Newer,
     Row,
     Spending,
     StoreError,
@@ -236,7 +237,12 @@ class PostgresStore:
         rows = await transaction.fetch(statement)
         if not rows:
             raise Damaged(f"{self.location}: the row of bearerd.meta is missing, which every store has")
-        return tuple(rows[0])
+        *meta, schema = rows[0]
+        if schema > sql.SCHEMA:
+            raise Newer(
+                f"{self.location} was migrated by a newer bearerd (schema {schema}; this one knows {sql.SCHEMA})"
+            )
+        return tuple(meta)
 
     async def _lock(self, transaction: Transaction) -> int:
         """Keep everybody else from committing until the transaction ends. The last commit's number."""

@@ -18,11 +18,14 @@ READ_ALL = _ROW + "WHERE name >= $1 AND name < $2 AND name > $3 ORDER BY name LI
 CHANGED = _ROW + "WHERE commit_number > $1 AND commit_number <= $2 ORDER BY name"
 GONE = "SELECT name FROM bearerd.deletions WHERE commit_number > $1 AND commit_number <= $2 ORDER BY name"
 
-META = "SELECT store_id, key_id, commits, state, place FROM bearerd.meta"
+SCHEMA = 1  # the number of the last migration that these statements know
+_LAST = "SELECT max(number) FROM bearerd.migrations"
+META = f"SELECT store_id, key_id, commits, state, place, ({_LAST}) FROM bearerd.meta"
 META_LOCKED = META + " FOR UPDATE"
 COUNTS = "SELECT split_part(name, '/', 1), count(*) FROM bearerd.records GROUP BY 1 ORDER BY 1"
 
-_STANDING = "key_id IS NOT DISTINCT FROM $1::text AND state = $2"
+# A server goes on running while a newer program migrates: from then on it must not write, knowing the old tables only.
+_STANDING = f"key_id IS NOT DISTINCT FROM $1::text AND state = $2 AND ({_LAST}) = {SCHEMA}"
 _AT_GENERATION = "SELECT FROM bearerd.records WHERE name = $3 AND generation = $4"
 # The number may be taken and the row be moved all the same, by a commit that ended while we waited for its lock: then
 # no row comes back, and the caller rolls back.

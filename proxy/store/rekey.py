@@ -68,12 +68,20 @@ async def find(store: Store, source: Source) -> Sealer:
     return match.sealer
 
 
-async def rekey(store: Store, current: Source, replacement: Source, journal: Custody) -> Sealer:
+async def rekey(
+    store: Store,
+    current: Source,
+    replacement: Source,
+    journal: Custody,
+    *,
+    step: Callable[[], object] = lambda: None,
+) -> Sealer:
     """Seal store and journal with a new key, and return its sealer. `unlock` the store first.
 
     With the same `spec` twice the key is made new in its place; otherwise `replacement` is loaded, or made if it is a
     file that is missing, and the operator has to change the setting. `StoreError` if an answer waits in the journal.
-    Other servers that share the store write nothing from then on, and must be started anew with the new key.
+    Other servers that share the store write nothing from then on, and must be started anew with the new key. `step` is
+    called, in a thread, for each record that is sealed again.
     """
     if journal.answered:
         raise StoreError("the journal holds an answer that is not in the store yet; start bearerd once, then try again")
@@ -87,6 +95,7 @@ async def rekey(store: Store, current: Source, replacement: Source, journal: Cus
     left = new.seal(_OLD_KEY, 1, json.dumps({"key": old_key.hex()}).encode())
 
     def again(row: Row) -> bytes:
+        step()
         return new.seal(row.name, row.generation, old.unseal(row.name, row.generation, row.sealed))
 
     before = await store.read(_OLD_KEY)

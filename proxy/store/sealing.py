@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
-from proxy.store import Damaged, WrongKey
+from proxy.store import Damaged, Newer, WrongKey
 
 FORMAT = 1
 KEY_SIZE = 32
@@ -65,10 +65,15 @@ class Sealer:
     def unseal(self, name: str, generation: int, sealed: bytes, *, purpose: str = "store") -> bytes:
         """The plaintext, whole and as it was sealed under this very name and generation.
 
-        `WrongKey` if it was sealed with another master key, `Damaged` for everything else.
+        `WrongKey` if it was sealed with another master key, `Newer` in a later format, `Damaged` for everything else.
         """
         if len(sealed) < _HEAD + _TAG + _LENGTH.size:
             raise Damaged(f"record {name!r} is too short")
+        if sealed[0] > FORMAT:
+            raise Newer(
+                f"record {name!r} was sealed by a newer bearerd (format {sealed[0]}; this one knows {FORMAT}), "
+                "or its first byte was altered"
+            )
         if sealed[0] != FORMAT:
             raise Damaged(f"record {name!r} has the unknown format {sealed[0]}")
         key_id = sealed[1 : 1 + _KEY_ID]

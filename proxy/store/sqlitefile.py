@@ -29,6 +29,22 @@ _SETTINGS = (
 T = TypeVar("T")
 
 
+def older(path: Path) -> bool:
+    """Whether a file has the tables of an older bearerd, which `SQLiteFile.open` would change. Nothing is written.
+
+    False where that cannot be told: opening it will say why. Blocks.
+    """
+    try:
+        check_file(path, path.lstat())
+        address = f"{path.absolute().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)) as connection:
+            (application,) = connection.execute("PRAGMA application_id").fetchone()
+            found = sqliteschema.version(connection, str(path)) if application == APPLICATION_ID else None
+    except (OSError, StoreError, sqlite3.Error, UnicodeDecodeError):
+        return False
+    return found not in (None, sqliteschema.SCHEMA)
+
+
 class SQLiteFile:
     """One file and its connection. Methods raise `StoreError`s that name the file, `OSError` or `sqlite3.Error`."""
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-from proxy.store import About, Damaged, Foreign, Row
+from proxy.store import About, Damaged, Newer, Row
 from proxy.store.files import create_private, sync_data, sync_directory
 
 SCHEMA = 2
@@ -139,7 +139,7 @@ def load(connection: sqlite3.Connection, meta: Meta, rows: Iterable[Row], gone: 
 
 
 def version(connection: sqlite3.Connection, location: str) -> int:
-    """Which schema the file has: this one or an older one. `Foreign` for a newer one, `Damaged` if it is none."""
+    """Which schema the file has: this one or an older one. `Newer` for a newer one, `Damaged` if it is none."""
     row = connection.execute("SELECT schema FROM meta").fetchone()
     if row is None:
         raise Damaged(f"{location}: a row is missing that every store has")
@@ -149,7 +149,7 @@ def version(connection: sqlite3.Connection, location: str) -> int:
     if fitting == [SCHEMA]:
         read_meta(connection, location)  # a flipped bit makes no newer version
     if isinstance(schema, int) and schema > SCHEMA:
-        raise Foreign(f"{location} was written by a newer bearerd (schema {schema}; this one knows {SCHEMA})")
+        raise Newer(f"{location} was written by a newer bearerd (schema {schema}; this one knows {SCHEMA})")
     if fitting != [schema]:
         raise Damaged(f"{location}: its tables are not those of a store of schema {schema}")
     return fitting[0]

@@ -70,7 +70,8 @@ class Entrance:
         if mount.relay.placement.kind == "query":
             bodies.query_must_not_name(called.wanted.query, mount.relay.placement.names[0])
         if dialects.holds_key(called.wanted.sent):
-            raise Refusal("bad-request", "A client key stands in the address, which goes on to the broker.", close=True)
+            detail = "A client key stands in the address, which goes on to the broker."
+            raise Refusal("bad-request", detail, fix="send it as `Authorization: Bearer KEY`", close=True)
         if client is None:
             visit.record.mount = mount.name
             audit.matched(visit.record, row, called.match.captures)
@@ -82,15 +83,7 @@ class Entrance:
             row=row,
             relay=mount.relay,
             target=called.wanted.sent_as(row.sent(called.wanted.path)),
-            # A refusal is read here: does it speak of the token, does it hold our credential?
-            headers=header_rules.unpacked(
-                header_rules.to_broker(
-                    request.raw_headers,
-                    also=mount.also,
-                    user_agent=mount.user_agent,
-                    request_id=visit.record.request_id,
-                )
-            ),
+            headers=_for_broker(visit, mount),
             subprotocols=subprotocols,
             record=visit.record,
             limits=visit.policy.sockets,
@@ -148,6 +141,16 @@ class Entrance:
         visit.record.grant = grant_for(client, called.mount.relay.grant)
         opening.client = client
         opening.digest = known or (digest(key) if key else None)
+
+
+def _for_broker(visit: Visit, mount: Mount) -> header_rules.Text:
+    """The headers of a handshake at the broker."""
+    raw, number = visit.request.raw_headers, visit.record.request_id
+    sent = header_rules.to_broker(raw, also=mount.also, user_agent=mount.user_agent, request_id=number)
+    if visit.record.trace is not None:
+        sent = visit.record.trace.headers(sent)
+    # A refusal is read here: does it speak of the token, does it hold our credential?
+    return header_rules.unpacked(sent)
 
 
 def _guard(visit: Visit, called: Called, client: Client) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from time import perf_counter
 from typing import Protocol
 
 from aiohttp import web
@@ -102,7 +103,12 @@ class Opening:
             compress=self.limits.compression,
             most=self.limits.message_bytes,
         )
+        trace, began = self.record.trace, perf_counter()
+        if trace is not None:
+            trace.sets_off()
         socket = await self.relay.open_socket(handshake, self.record.grant)
+        if trace is not None:
+            trace.answered(101, perf_counter() - began)
         self.record.generation = socket.pair.generation
         return socket
 

@@ -188,7 +188,7 @@ class Streams:
 
     def measure(self) -> None:
         """Bring the metrics up to date."""
-        self._metrics.streams_open(Counter((stream.mount, stream.kind) for stream in self._open))
+        self._metrics.dials.streams_open(Counter((stream.mount, stream.kind) for stream in self._open))
         for stream in self._open:
             self._metrics.stream_messages(stream.mount, *stream.news())
 

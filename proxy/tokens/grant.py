@@ -14,6 +14,7 @@ from typing import Any
 from proxy.brokers.origin import Origin
 from proxy.clock import Now
 from proxy.secret import Secret
+from proxy.store import Newer
 
 DAY = 24 * 3600.0
 HOUR = 3600.0
@@ -224,7 +225,13 @@ class Grant:
 
     @classmethod
     def from_record(cls, name: str, generation: int, record: Mapping[str, Any]) -> "Grant":
-        """What `to_record` gave, or a bearerd of before there were several logins."""
+        """What `to_record` gave, or a bearerd of before there were several logins.
+
+        `Newer` if there is more in it: the next generation would be written without that.
+        """
+        if not record.keys() <= _FIELDS:
+            unknown = ", ".join(sorted(record.keys() - _FIELDS))
+            raise Newer(f"grant {name} was written by a newer bearerd: this one does not know its {unknown}")
 
         def secret(key: str) -> Secret | None:
             return Secret(record[key]) if record[key] else None
@@ -254,6 +261,9 @@ def _finite(seconds: float) -> float | None:
 
 def _infinite(seconds: float | None) -> float:
     return math.inf if seconds is None else seconds
+
+
+_FIELDS = Grant("").to_record().keys()
 
 
 def token_hash(token: Secret) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
-from proxy.store import Foreign, WrongKey
+from proxy.store import Newer, WrongKey
 from proxy.store.files import SYSTEM_FILES, Files
 from proxy.store.groupsync import GroupSync
 from proxy.store.sealing import Sealer
@@ -129,8 +129,8 @@ class Journal:
     async def open(cls, path: Path, sealer: Sealer, *, files: Files = SYSTEM_FILES) -> Self:
         """Open, or make and write in full if there is none, and hold the lock until `close`.
 
-        `StoreLocked` with the holder's process id, `WrongKey`, `Damaged` or `Foreign`, `UnsafeFile`, all naming the
-        file; `JournalError` if the disk fails.
+        `StoreLocked` with the holder's process id, `WrongKey`, `Damaged`, `Foreign`, `Newer`, `UnsafeFile`: all name
+        the file. `JournalError` if the disk fails.
         """
         return await asyncio.to_thread(cls._open, path, sealer, files)
 
@@ -287,7 +287,7 @@ class Journal:
             except OSError as fault:
                 raise JournalError(f"{path}: cannot be opened: {fault.strerror}") from fault
             except TypeError:
-                raise Foreign(f"{path} was written by a newer bearerd") from None
+                raise Newer(f"{path} was written by a newer bearerd: a slot says more than this one knows") from None
             undo.pop_all()
         return journal
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from proxy.store import Damaged, StoreError
+from proxy.store import Damaged, Newer, StoreError
 from proxy.store.files import Files, write_all
 from proxy.store.sealing import Sealer
 from proxy.tokens import regions
@@ -40,7 +40,7 @@ class JournalFile:
 
     @classmethod
     def open(cls, path: Path, sealer: Sealer, files: Files, install_id: str) -> Self:
-        """Open, or make one that names `install_id`. `WrongKey`, `Damaged` or `Foreign` name the file."""
+        """Open, or make one that names `install_id`. `WrongKey`, `Damaged`, `Foreign` and `Newer` name the file."""
         try:
             descriptor = files.open(path)
         except FileNotFoundError:
@@ -54,11 +54,14 @@ class JournalFile:
         return cls(path, sealer, files, descriptor, header)
 
     def read(self) -> Iterator[Record]:
-        """Every slot that holds an intent."""
+        """Every slot that holds an intent. `Newer` if a later bearerd has written one."""
         self.unreadable = []
         for index in range(self.header.slots):
             region = self._files.pread(self._descriptor, SLOT, START + index * SLOT)
-            intent = regions.unseal_intent(self._sealer, index, region[: regions.INTENT])
+            try:
+                intent = regions.unseal_intent(self._sealer, index, region[: regions.INTENT])
+            except Newer as fault:
+                raise Newer(f"{self.path}: {fault}") from None
             if intent is None:
                 if region[: regions.INTENT].strip(b"\0"):
                     self.unreadable.append(index)
@@ -148,6 +151,8 @@ def _read_header(path: Path, sealer: Sealer, files: Files, descriptor: int) -> H
         try:
             region = files.pread(descriptor, regions.HEADER, copy * regions.HEADER)
             headers.append(regions.unseal_header(sealer, region))
+        except Newer as fault:  # the other copy may be of before: what stands in the slots is not for us
+            raise Newer(f"{path}: {fault}") from None
         except StoreError as fault:
             faults.append(fault)
     if headers:

@@ -9,13 +9,15 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.store import Damaged, Foreign, WrongKey
+from proxy.store import Damaged, Foreign, Newer, WrongKey
 from proxy.store.sealing import Sealer
 
 HEADER, INTENT, ANSWER = 4096, 4096, 12288  # bytes
 BODY = 11 * 1024  # bytes of an answer's body that fit for certain
 _CONTENT_TYPE = 100  # characters of a content type that fit for certain, even if JSON escapes each
-_MAGIC = b"BRDJRNL1"
+FORMAT = 1
+_NAME = b"BRDJRNL"  # of any format: its number follows, as one digit
+_MAGIC = _NAME + b"%d" % FORMAT
 _PREAMBLE = struct.Struct(">8sQ64s")  # magic, sequence number, store id: in clear, and bound by the seal
 _PURPOSE = "journal"
 
@@ -41,10 +43,13 @@ def seal_header(sealer: Sealer, header: Header) -> bytes:
 
 
 def unseal_header(sealer: Sealer, region: bytes) -> Header:
-    """`Foreign` if it is no journal or another store's, `WrongKey`, or `Damaged`."""
+    """`Foreign` if it is another store's, `Newer`, `WrongKey`, or `Damaged`."""
     if len(region) != HEADER:
         raise Damaged("the file is too short for a journal")
     magic, sequence, store_id = _PREAMBLE.unpack_from(region)
+    if magic[:-1] == _NAME and magic > _MAGIC and magic[-1:].isdigit():
+        found = magic[-1:].decode()
+        raise Newer(f"the journal was written by a newer bearerd (format {found}; this one knows {FORMAT})")
     if magic != _MAGIC:
         raise Damaged("this is not the header of a journal")
     try:
@@ -62,7 +67,10 @@ def seal_intent(sealer: Sealer, index: int, use: int, value: dict[str, Any]) -> 
 
 
 def unseal_intent(sealer: Sealer, index: int, region: bytes) -> tuple[int, dict[str, Any]] | None:
-    """Use number and value, or None for what cannot be opened: an intent that never became durable spent nothing."""
+    """Use number and value, or None for what cannot be opened: an intent that never became durable spent nothing.
+
+    `Newer` if a later bearerd has sealed it: that one may have spent a token.
+    """
     value = _unseal(sealer, f"intent/{index}", 0, region)
     if value is None:
         return None
@@ -76,7 +84,10 @@ def seal_answer(sealer: Sealer, index: int, use: int, head: dict[str, Any], body
 
 def unseal_answer(sealer: Sealer, index: int, use: int, region: bytes) -> tuple[dict[str, Any], bytes] | None:
     """Head and body, or None if there is no whole answer to that use."""
-    value = _unseal(sealer, f"answer/{index}", use, region)
+    try:
+        value = _unseal(sealer, f"answer/{index}", use, region)
+    except Newer:  # left from an earlier use: nobody adds an answer to an intent of an older form
+        return None
     if value is None:
         return None
     head, _, body = value.partition(b"\n")
@@ -86,6 +97,8 @@ def unseal_answer(sealer: Sealer, index: int, use: int, region: bytes) -> tuple[
 def _unseal(sealer: Sealer, name: str, generation: int, region: bytes) -> bytes | None:
     try:
         return sealer.unseal(name, generation, region, purpose=_PURPOSE)
+    except Newer:
+        raise
     except (Damaged, WrongKey):
         return None
 

@@ -1,4 +1,7 @@
-"""`python -m proxy.workers NUMBER`: a worker; the number is that of the file that its link to the supervisor is."""
+"""`python -m proxy.workers LOOP VERSION NUMBER`: a worker, on this event loop, of a supervisor of this version.
+
+The number is that of the file that its link to the supervisor is.
+"""
 
 import gc
 import signal
@@ -12,11 +15,16 @@ def main(arguments: list[str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     from proxy import eventloop, hardening, logs
+    from proxy.workers import vintage
     from proxy.workers.worker import Worker
 
     hardening.harden()
+    logs.setup("auto", "info", sys.stderr)  # until custody says how
+    logs.claim_stderr()
     logs.catch_uncaught()
-    choice, file = arguments
+    choice, version, file = arguments
+    if vintage.differs(version):
+        sys.exit(vintage.OTHER)
     supervisor = socket.socket(fileno=int(file))
 
     async def work() -> None:

@@ -31,9 +31,11 @@ from proxy.workers.hand import KEYS_AT_ONCE, Hand
 from proxy.workers.link import Link, Message
 from proxy.workers.parcels import blind
 from proxy.workers.ports import Ports
+from proxy.workers.pulse import Pulse
 
 PATIENCE = 5.0  # seconds for a worker to take over a change; then it is killed
 START = 30.0  # seconds for the first workers to be there
+SPARE = 0.25  # seconds between two looks at what is left of budgets
 BURIAL = 2.0  # seconds for the supervisor to say that a killed one has ended
 
 log = logs.get("workers")
@@ -65,7 +67,9 @@ class Crew:
     def __init__(self, control: socket.socket, orphaned: Callable[[], None]) -> None:
         self.patience = PATIENCE
         self.pid = 0  # the supervisor's: whom signals are for
+        self.every = 0.0  # seconds between signs of life that it waits for; 0: it does not
         self._control = Link(control, self._told, orphaned)
+        self._pulse = Pulse(self._control)
         self._app: Led
         self._arrivals: Arrivals
         self._ports = Ports(self._control.say)
@@ -74,6 +78,7 @@ class Crew:
         self._began = asyncio.Event()
         self._came = asyncio.Event()  # a worker has come, or has said that it goes by what it was told
         self._serving = False  # there is something to be told
+        self._leaving = False  # a stop is near
         self._number = 0  # of the last `sync`
         self._changed: set[str] = set()  # digests of keys that are to be told
         self._work: asyncio.Queue[Coroutine[Any, Any, None]] = asyncio.Queue()
@@ -91,6 +96,7 @@ class Crew:
     async def run(self) -> None:
         """Do what workers ask for, until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._tell_spare())
             while True:
                 group.create_task(_guarded(await self._work.get()))
 
@@ -113,6 +119,21 @@ class Crew:
         self._ports.tidy()
         self._control.say("ready")
 
+    @property
+    def listens(self) -> bool:
+        """Whether somebody does; see `notify.Manager`."""
+        return True
+
+    def tell(self, **fields: str) -> None:
+        """To the service manager, which knows the supervisor only. See `notify.Manager`."""
+        self._control.say("tell", fields)
+
+    def leave(self) -> None:
+        """Have the workers end each connection with its next answer: a stop is near."""
+        self._leaving = True
+        for hand in self._hands.values():
+            hand.link.say("leave")
+
     def drain(self, grace: float) -> None:
         """Have the workers accept nobody any more, and end what they serve within `grace` seconds."""
         for hand in self._hands.values():
@@ -133,7 +154,8 @@ class Crew:
 
     def told(self) -> list[dict[str, Any]]:
         """The workers as plain data, for `status`."""
-        return [{"number": hand.number, "pid": hand.pid, "ready": hand.synced > 0} for hand in self._hands.values()]
+        metrics = self._app.metrics
+        return [hand.told(metrics.in_flight_of(hand.name)) for _, hand in sorted(self._hands.items())]
 
     # -- what the supervisor says -------------------------------------------------------------------------------------
 
@@ -142,10 +164,12 @@ class Crew:
             case "begin":
                 self._ports.inherit(dict(zip(message.data["sockets"], message.files, strict=True)))
                 self._count, self.pid = message.data["count"], message.data["pid"]
+                self.every = message.data["every"]
+                self._pulse.start(message.data["alive"])
                 self._began.set()
             case "worker":
                 who = message.data
-                self._welcome(who["number"], who["serial"], who["pid"], socket.socket(fileno=message.files[0]))
+                self._welcome(who, socket.socket(fileno=message.files[0]))
             case "gone":
                 hand = self._hands.get(message.data["number"])
                 if hand is not None and hand.serial == message.data["serial"]:
@@ -153,7 +177,8 @@ class Crew:
             case _:
                 pass
 
-    def _welcome(self, number: int, serial: int, pid: int, end: socket.socket) -> None:
+    def _welcome(self, who: Mapping[str, Any], end: socket.socket) -> None:
+        number, serial = who["number"], who["serial"]
         before = self._hands.get(number)
         if before is not None:
             self._lose(before)
@@ -167,7 +192,7 @@ class Crew:
             if not self._control.say("kill", {"number": number, "serial": serial}):
                 self._lose(hand)  # that has gone, and all end
 
-        hand = Hand(number, serial, pid, Link(end, heard, lost), self._app.keepers.of)
+        hand = Hand(number, serial, who["pid"], who["since"], Link(end, heard, lost), self._app.keepers.of)
         self._hands[number] = hand
         if self._serving:  # else what it asks waits in the link
             hand.link.open()
@@ -176,6 +201,7 @@ class Crew:
     def _lose(self, hand: Hand) -> None:
         if self._hands.get(hand.number) is hand:
             del self._hands[hand.number]
+            self._app.metrics.worker_ended()
         hand.link.close()
         hand.lost()
         self._app.metrics.forget(hand.name)
@@ -186,6 +212,8 @@ class Crew:
     def _tell_all(self, hand: Hand) -> None:
         """Everything, to one that knows nothing, or what another custody has told it."""
         hand.link.say("anew")
+        if self._leaving:
+            hand.link.say("leave")
         self._tell_keys([hand], self._app.keys.digests)
         for name in self._ports.names:
             self._tell_socket(hand, name)
@@ -239,6 +267,14 @@ class Crew:
                 hand.pair(keeper)
 
         keeper.watched(closing, opened)
+
+    async def _tell_spare(self) -> None:
+        """Say what is left of budgets: workers go on with a part of it if we die."""
+        while True:
+            await asyncio.sleep(SPARE)
+            found = [list(each) for each in self._app.gateway.pacing.spare()]
+            for hand in self._hands.values():
+                hand.tell_spare(found)
 
     async def settle(self) -> None:
         """Return when all workers go by what has been told so far. One that does not in time is killed."""
@@ -341,6 +377,8 @@ class Crew:
         for noted, there in ((told.get("keys", {}), uses.keys), (told.get("clients", {}), uses.clients)):
             for name, moment in noted.items():
                 there[name] = max(moment, there.get(name, 0.0))
+        if (tracing := app.gateway.tracing) is not None:
+            tracing.spans.heard(told.get("spans", ()))
         for each in told.get("turns", ()):
             hand.settle(each, now)
         if told.get("used") or told.get("accepted"):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -21,12 +21,18 @@ _Budget = tuple[str, str | None, str]  # grant, category, client
 
 
 class Hand:
-    """One worker. `keeper_of` gives the keeper of a grant or member."""
+    """One worker, and when it was started. `keeper_of` gives the keeper of a grant or member."""
 
-    def __init__(
-        self, number: int, serial: int, pid: int, link: Link, keeper_of: Callable[[str], Awaitable[Keeper]]
+    def __init__(  # noqa: PLR0917  what the supervisor tells, and its link
+        self,
+        number: int,
+        serial: int,
+        pid: int,
+        since: float,
+        link: Link,
+        keeper_of: Callable[[str], Awaitable[Keeper]],
     ) -> None:
-        self.number, self.serial, self.pid, self.link = number, serial, pid, link
+        self.number, self.serial, self.pid, self.since, self.link = number, serial, pid, since, link
         self.synced = 0  # the last `sync` that it has answered
         self.drained = asyncio.Event()
         self.gone = asyncio.Event()
@@ -35,11 +41,23 @@ class Hand:
         self._asked: dict[str, tuple[int, Keeper]] = {}  # whether it still uses a pair: number of the question, keeper
         self._question = 0
         self._turns: dict[_Budget, deque[Turn]] = {}
+        self._spare: dict[tuple[str, str | None], list[Any]] = {}  # what it knows of budgets
 
     @property
     def name(self) -> str:
         """One incarnation, for the metrics."""
         return f"{self.number}.{self.serial}"
+
+    def told(self, in_flight: int) -> dict[str, Any]:
+        """It as plain data: since when it runs, as Unix time, and how often it was started again."""
+        return {
+            "number": self.number,
+            "pid": self.pid,
+            "ready": self.synced > 0,
+            "since": self.since,
+            "in_flight": in_flight,
+            "restarts": self.serial - 1,
+        }
 
     # -- token pairs --------------------------------------------------------------------------------------------------
 
@@ -100,9 +118,11 @@ class Hand:
         try:
             return await self._keeper_of(grant)
         except StoreError as error:
-            raise Refusal("token-unavailable", f"grant {grant}: the store fails: {error}", retry_after=1) from None
+            detail = f"grant {grant}: the store fails: {error}"
+            raise Refusal("token-unavailable", detail, fix="see: bearerd store status", retry_after=1) from None
         except LookupError as error:
-            raise Refusal("login-needed", f"The key is bound to {grant}, which there cannot be: {error}.") from None
+            detail, fix = f"The key is bound to {grant}, which there cannot be: {error}.", "use another client key"
+            raise Refusal("login-needed", detail, fix=fix) from None
 
     async def _take(self, grant: str) -> None:
         keeper = await self._keeper(grant)
@@ -144,6 +164,12 @@ class Hand:
             return 0
         self._turns.setdefault((grant, category, client), deque()).extend(turns)
         return len(turns)
+
+    def tell_spare(self, found: Iterable[list[Any]]) -> None:
+        """Say what is left of budgets, see `Pacing.spare`, of those of which it has heard otherwise."""
+        news = {(each[0], each[1]): each for each in found if self._spare.get((each[0], each[1])) != each}
+        if news and self.synced and not self.link.waiting and self.link.say("spare", list(news.values())):
+            self._spare |= news
 
     def settle(self, told: list[Any], now: Now | None = None) -> None:
         """What became of places: one answered, with what that tells of the budget; or so many done, unused or lost.

@@ -1,8 +1,11 @@
 """Budgets in a worker: places are borrowed from custody, some at a time, and given back if they are not used.
 
 So all processes together never send more than the budget has. A category of which no limit is known, neither by the
-definition nor by the broker's headers, has no places to be shared: each process waits out a 429 for itself. While
-custody is away each worker may use its part of what the definition allows, as long as that is a whole call at least.
+definition nor by the broker's headers, has no places to be shared: each process waits out a 429 for itself.
+
+While custody is away each worker may use its part of what the definition allows, as long as that is a whole call at
+least. It begins with its part of half of what custody has last said to be left, and with nothing where it has not said
+so: nobody knows what the others have sent since. The rest of its part is there a window's length later.
 """
 
 import asyncio
@@ -130,11 +133,14 @@ class Permits(Pacing):
         self._shared: Mapping[str, Mapping[str | None, Spec]] = {}
         self._alone = Pacing(clock, observe)
         self._stocks: dict[tuple[str, str | None, str], _Stock] = {}
+        self._count = 1
+        self._left: dict[tuple[str, str | None], tuple[dict[float, int], float]] = {}  # as custody has last said
+        self._begun: set[tuple[str, str | None]] = set()  # budgets that were used alone since custody went
 
     def share(self, specs: Mapping[str, Mapping[str | None, Spec]], count: int) -> None:
         """Go by these from now on; there are `count` workers."""
         self.define(specs)
-        self._shared = specs
+        self._shared, self._count = specs, count
         self._alone.define(
             {grant: {name: _part(spec, count) for name, spec in found.items()} for grant, found in specs.items()}
         )
@@ -152,7 +158,7 @@ class Permits(Pacing):
         if not spec.limits and spec.told is None:
             return super().turn_now(client, row, grant, now)
         if not self._custody.up and _part(spec, 1).limits:
-            return self._alone.turn_now(client, row, grant, now) if self._has_part(grant, row.rate) else None
+            return self._turn_alone(client, row, grant, now)
         stock = self._stock(grant, row.rate, client, spec)
         if stock.left <= stock.low and not stock.asked:
             self._ask(stock)
@@ -186,6 +192,17 @@ class Permits(Pacing):
                 "paced", "The process that keeps the budgets does not answer. Nothing was sent.", retry_after=1
             )
         return None
+
+    def _turn_alone(self, client: str, row: Row, grant: str, now: Now | None) -> Turn | None:
+        if not self._has_part(grant, row.rate):
+            return None
+        key = grant, row.rate
+        if key not in self._begun:
+            self._begun.add(key)
+            left, closed = self._left.get(key, ({}, 0.0))
+            ours = {length: calls // (2 * self._count) for length, calls in left.items()}
+            self._alone.leave(grant, row.rate, ours, closed)
+        return self._alone.turn_now(client, row, grant, now)
 
     def _has_part(self, grant: str, category: str | None) -> bool:
         known = self._alone._specs.get(grant_of(grant), {})  # noqa: SLF001  one of its own kind
@@ -233,9 +250,19 @@ class Permits(Pacing):
         told, self.gone = self.gone, []
         return told
 
+    def hear_spare(self, spare: Iterable[list[Any]]) -> None:
+        """What custody says is left of budgets, see `Pacing.spare`."""
+        for grant, category, left, closed in spare:
+            self._left[grant, category] = {float(length): int(calls) for length, calls in left}, float(closed)
+
+    def anew(self) -> None:
+        """Another custody: it has not said what is left."""
+        self._left.clear()
+
     def lost(self) -> None:
         """Custody has gone, and its budgets with it: nothing that it lent counts any more."""
         self.gone.clear()
+        self._begun.clear()
         for stock in self._stocks.values():
             stock.left = stock.done = stock.out = 0
             stock.heard = None

@@ -1,8 +1,8 @@
 """Holds the processes of one server up: one that keeps custody, and the workers. Knows no secret, opens no port itself.
 
 It keeps the listening sockets that custody has opened, so that no door closes while custody is started anew, and makes
-each pair of processes the link by which they talk. It asks for nothing and decides nothing else. When it is gone, all
-the others see their links to it end, and end too.
+each pair of processes the link by which they talk. One that hangs it kills, see `pulse.py`. It asks for nothing and
+decides nothing else. When it is gone, all the others see their links to it end, and end too.
 """
 
 import asyncio
@@ -13,8 +13,12 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from proxy import logs
+from proxy import __version__, logs
+from proxy.clock import SystemClock
+from proxy.notify import ALIVE, Manager, Notifier
+from proxy.workers import vintage
 from proxy.workers.link import Link, Message, pair
+from proxy.workers.pulse import RISING, SIGNS, SILENCE, Ear
 
 SETTLED = 2.0  # seconds; who dies sooner is started again more slowly
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds
@@ -31,10 +35,16 @@ class Post:
     serial: int = 0
     process: asyncio.subprocess.Process | None = None
     link: Link | None = None
+    ear: Ear | None = None
+    since: float = 0.0  # when this one was started, Unix time
 
     @property
     def pid(self) -> int:
         return self.process.pid if self.process is not None else 0
+
+    @property
+    def called(self) -> str:
+        return f"worker {self.number}" if self.number else "the process that keeps custody"
 
 
 @dataclass(slots=True)
@@ -55,14 +65,27 @@ class Shelf:
 class Supervisor:
     """`run()` to the end. `custody` and `worker` are command lines, to which the number of a link's file is added.
 
-    `say` hears of deaths.
+    `say` hears of deaths, `manager` of what custody has to say to it. `silence`: see `pulse.SILENCE`.
     """
 
     def __init__(
-        self, custody: Sequence[str], worker: Sequence[str], count: int, say: Callable[[str], None] = lambda _: None
+        self,
+        custody: Sequence[str],
+        worker: Sequence[str],
+        count: int,
+        say: Callable[[str], None] = lambda _: None,
+        manager: Manager | None = None,
+        *,
+        silence: float = SILENCE,
     ) -> None:
+        self._silence = silence
         self._commands = (tuple(custody), tuple(worker))
         self._say = say
+        self._manager = manager or Notifier()
+        self._ready = False  # this custody
+        self._reload = False  # was asked for while there was none that could
+        self._alive = False  # custody has said so since we last did
+        self._since = 0.0  # when this custody was started
         self._shelf = Shelf()
         self._custody = Post(0)
         self._workers = {number: Post(number) for number in range(1, count + 1)}
@@ -75,10 +98,11 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_signal_handler(signal.SIGINT, self._interrupt)
-        loop.add_signal_handler(signal.SIGHUP, self._pass_on, signal.SIGHUP)
+        loop.add_signal_handler(signal.SIGHUP, self._hang)
         try:
             async with asyncio.TaskGroup() as group:
                 keeping = [group.create_task(self._keep_up(post)) for post in self._workers.values()]
+                keeping += [group.create_task(self._live()), group.create_task(self._watch())]
                 code = await self._keep_custody()
                 self._stopping = True
                 for each in keeping:
@@ -88,6 +112,13 @@ class Supervisor:
         return code
 
     # -- signals ------------------------------------------------------------------------------------------------------
+
+    def _hang(self) -> None:
+        """SIGHUP: reload. One that comes while custody is starting may come too late for it to see the change."""
+        if self._ready:
+            self._pass_on(signal.SIGHUP)
+        else:
+            self._reload = True
 
     def _stop(self) -> None:
         self._stopping = True
@@ -112,6 +143,34 @@ class Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 post.process.send_signal(number)
 
+    # -- the service manager ------------------------------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        """Signs of life, for as long as custody gives them to us; while it is started anew, for a while without."""
+        loop = asyncio.get_running_loop()
+        while self._manager.every:
+            await asyncio.sleep(self._manager.every)
+            if self._alive or (not self._ready and loop.time() - self._since < RISING):
+                self._manager.tell(**ALIVE)
+            self._alive = False
+
+    # -- those that hang ----------------------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Kill who gives no sign of life: whoever keeps it up sees it end, and starts it again."""
+        loop, pace = asyncio.get_running_loop(), self._silence / SIGNS
+        looked = loop.time()
+        while True:
+            await asyncio.sleep(pace)
+            took, looked = loop.time() - looked, loop.time()
+            for post in (self._custody, *self._workers.values()):
+                if post.link is None or post.ear is None:
+                    continue
+                if post.ear.look(took, pace, over=post.link.over):
+                    silent, post.ear.silent = post.ear.silent, 0.0
+                    log.error("a process hangs and is killed", process=post.called, silent=round(silent, 1))
+                    self._signal(post, signal.SIGKILL)
+
     # -- processes ----------------------------------------------------------------------------------------------------
 
     async def _keep_custody(self) -> int:
@@ -124,7 +183,7 @@ class Supervisor:
             except OSError as error:  # no memory or process to be had at the moment
                 if not self._started:
                     raise
-                pause = self._not_started("the process that keeps custody", error, pause)
+                pause = self._not_started(self._custody.called, error, pause)
                 if await self._stopped_within(pause):
                     return 0
                 continue
@@ -134,10 +193,14 @@ class Supervisor:
                 self._introduce(worker)
             code = await process.wait()
             self._hang_up(self._custody)
+            if code == vintage.OTHER and self._started:
+                log.error("bearerd was replaced while it ran, and ends: start it again")
+                return 1
             if code == 0 or self._stopping or not self._started:
-                return code if code >= 0 else 128 - code
+                return self._ours(code)
             pause = 0.0 if loop.time() - began > SETTLED else min(LONGEST_PAUSE, pause * 2 or FIRST_PAUSE)
-            self._tell("the process that keeps custody", code)
+            self._tell(self._custody.called, code)
+            self._manager.tell(STATUS="the process that keeps custody ended and is started again")
             if await self._stopped_within(pause):
                 return 0
 
@@ -149,15 +212,22 @@ class Supervisor:
             try:
                 process = await self._start(post)
             except OSError as error:
-                pause = self._not_started(f"worker {post.number}", error, pause)
+                pause = self._not_started(post.called, error, pause)
                 await asyncio.sleep(pause)
                 continue
             self._introduce(post)
             code = await process.wait()
             self._hang_up(post)
-            self._tell(f"worker {post.number}", code)
+            self._tell(post.called, code)
             pause = 0.0 if loop.time() - began > SETTLED else min(LONGEST_PAUSE, pause * 2 or FIRST_PAUSE)
+            pause = LONGEST_PAUSE if code == vintage.OTHER else pause  # the others serve on
             await asyncio.sleep(pause)
+
+    def _ours(self, code: int) -> int:
+        """The exit code for our caller, of custody's."""
+        if self._stopping and not self._ready and code == -signal.SIGTERM:
+            return 0  # as one process ends that does not serve yet: this one did not even listen to signals
+        return code if code >= 0 else 128 - code
 
     def _not_started(self, who: str, error: OSError, pause: float) -> float:
         log.error("a process cannot be started; it is tried again", process=who, reason=error.strerror or "?")
@@ -183,20 +253,37 @@ class Supervisor:
         stdin = asyncio.subprocess.DEVNULL if post.number else None
         try:
             with theirs:
-                process = await asyncio.create_subprocess_exec(
-                    *command, pass_fds=(theirs.fileno(),), env=environ, stdin=stdin
+                making = asyncio.ensure_future(
+                    asyncio.create_subprocess_exec(*command, pass_fds=(theirs.fileno(),), env=environ, stdin=stdin)
                 )
+                try:
+                    process = await asyncio.shield(making)
+                except asyncio.CancelledError:  # uvloop would leave a process that nobody waits for
+                    with contextlib.suppress(OSError):
+                        post.process = await making
+                    raise
         except BaseException:
             ours.close()  # whatever has begun there sees it, and ends
             raise
-        post.process, post.serial = process, post.serial + 1
-        post.link = Link(ours, lambda message: self._heard(post, message))
-        post.link.open()
+        post.process, post.serial, post.since = process, post.serial + 1, SystemClock().now().wall
         if not post.number:
-            names = list(self._shelf.sockets)
-            post.link.say("begin", {"sockets": names, "count": len(self._workers), "pid": os.getpid()},
-                          files=[self._shelf.sockets[name] for name in names])  # fmt: skip
+            self._ready, self._since = False, asyncio.get_running_loop().time()
+        # The first custody may wait for whatever it has to: nobody serves yet, and a person or a manager looks on.
+        post.ear = Ear(self._silence, RISING if post.number or self._started else 0.0)
+        post.link = Link(ours, lambda message: self._hears(post, message))
+        post.link.open()
+        self._begin(post, post.link)
         return process
+
+    def _begin(self, post: Post, link: Link) -> None:
+        """Tell a process what it has to know first."""
+        told: dict[str, object] = {"alive": self._silence / SIGNS}
+        if post.number:
+            link.say("begin", told)
+            return
+        names = list(self._shelf.sockets)
+        told |= {"sockets": names, "count": len(self._workers), "pid": os.getpid(), "every": self._manager.every / 2}
+        link.say("begin", told, files=[self._shelf.sockets[name] for name in names])
 
     def _introduce(self, worker: Post) -> None:
         """Give a worker and custody a link to each other, if both are there."""
@@ -205,7 +292,7 @@ class Supervisor:
             return
         one, other = pair()
         with one, other:
-            who = {"number": worker.number, "serial": worker.serial, "pid": worker.pid}
+            who = {"number": worker.number, "serial": worker.serial, "pid": worker.pid, "since": worker.since}
             custody.say("worker", who, files=[one.fileno()])
             worker.link.say("link", who, files=[other.fileno()])
 
@@ -216,13 +303,24 @@ class Supervisor:
         if post.number and self._custody.link is not None:
             self._custody.link.say("gone", {"number": post.number, "serial": post.serial})
 
-    def _heard(self, post: Post, message: Message) -> None:
-        """Custody has something to say; workers have nothing to say to us."""
-        if post is not self._custody:
-            return
+    def _hears(self, post: Post, message: Message) -> None:
+        """Custody has something to say; workers say only that they live."""
+        if post.ear is not None:
+            post.ear.heard()
+        if post is self._custody:
+            self._heard(message)
+
+    def _heard(self, message: Message) -> None:
         match message.kind:
             case "ready":
-                self._started = True
+                self._started = self._ready = True
+                if self._reload:
+                    self._reload = False
+                    self._pass_on(signal.SIGHUP)
+            case "tell":
+                self._alive = True
+                if message.data != ALIVE:
+                    self._manager.tell(**message.data)
             case "listening":
                 self._shelf.put(message.data, message.files[0])
             case "closed":
@@ -259,4 +357,4 @@ def surroundings() -> dict[str, str]:
 
 def worker_command(loop: str) -> list[str]:
     """How a worker is started, on this event loop; the number of its link's file follows."""
-    return [sys.executable, "-P", "-m", "proxy.workers", loop]
+    return [sys.executable, "-P", "-m", "proxy.workers", loop, __version__]

@@ -9,8 +9,9 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, cast
 
 from proxy import logs
@@ -37,6 +38,7 @@ from proxy.relay.pool.pooled import PooledUpstream
 from proxy.relay.upstream import Place, Upstream
 from proxy.settings import Settings
 from proxy.tokens.grant import TokenPair
+from proxy.tracing import Spans, Tracing, spans_of
 from proxy.workers.departures import Departures
 from proxy.workers.front import FrontHandler, Threshold
 from proxy.workers.ledger import Counted, Tallies, Told, uses_taken
@@ -45,8 +47,10 @@ from proxy.workers.line import Line
 from proxy.workers.link import Link, Message
 from proxy.workers.parcels import settings_of
 from proxy.workers.permits import Permits
+from proxy.workers.pulse import Pulse
 
 REPORT = 0.05  # seconds between two reports
+SPANS = 256  # traced calls that are told at a time
 ENDING = 2.0  # seconds for calls inside when the supervisor has gone
 
 log = logs.get("workers")
@@ -105,6 +109,7 @@ class Worker:
     def __init__(self, supervisor: socket.socket) -> None:
         self._clock = SystemClock()
         self._control = Link(supervisor, self._introduced, self._end)
+        self._pulse = Pulse(self._control)
         self._line = Line()
         self._lending = Lending(self._line, self._clock)
         self._departures = Departures(self._line)
@@ -121,6 +126,7 @@ class Worker:
         self._permits = Permits(self._clock, self._line, self._metrics.paced)
         self._gateway.pacing = self._permits
         self._counted = Counted(self._metrics)
+        self._spans = Spans(partial(self._metrics.spans, "dropped"))
         self._tallies = Tallies(self._gateway.serving.tallies)
         self._doors = Doors(
             self._clock,
@@ -135,6 +141,13 @@ class Worker:
         self._upstream: Upstream | None = None
         self._ended = asyncio.Event()
         self._work: list[asyncio.Task[None]] = []
+        self._hears: dict[str, Callable[[Any], None]] = {
+            "pair": self._lending.told,
+            "keys": self._keys.told,
+            "reply": self._line.replied,
+            "taken": self._departures.taken,
+            "spare": self._permits.hear_spare,
+        }
         self._told: asyncio.Queue[Message] = asyncio.Queue()  # what takes time, in its order
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -163,8 +176,9 @@ class Worker:
             await self._upstream.close()
 
     async def _drain(self, grace: float) -> None:
-        self._gateway.serving.draining = True
+        self._gateway.serving.leaving = True
         await self._doors.stop_accepting()
+        self._gateway.serving.draining = True
         await self._gateway.serving.drained(grace)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
@@ -174,7 +188,9 @@ class Worker:
     # -- links --------------------------------------------------------------------------------------------------------
 
     def _introduced(self, message: Message) -> None:
-        """The supervisor gives us a link to custody."""
+        """The supervisor gives us a link to custody, or says how often it wants to hear from us."""
+        if message.kind == "begin":
+            self._pulse.start(message.data["alive"])
         if message.kind != "link":
             return
         if self._line.link is not None:
@@ -195,23 +211,20 @@ class Worker:
         if link is not self._line.link:
             return
         data = message.data
+        if (hears := self._hears.get(message.kind)) is not None:
+            hears(data)
+            return
         match message.kind:
-            case "pair":
-                self._lending.told(data)
             case "hold":
                 self._lending.hold(data["grant"], data["question"])
-            case "keys":
-                self._keys.told(data)
-            case "reply":
-                self._line.replied(data)
-            case "taken":
-                self._departures.taken(data)
             case "anew":
                 self._begin_anew()
             case "socket":
                 self._keep(data, message.files[0])
             case "closed":
                 self._forget(data)
+            case "leave":
+                self._gateway.serving.leaving = True
             case _:
                 self._told.put_nowait(message)
 
@@ -223,6 +236,7 @@ class Worker:
             self._told.get_nowait()
         self._keys.fresh = set()
         self._lending.anew()
+        self._permits.anew()
 
     def _keep(self, name: str, file: int) -> None:
         """A listening socket; one that we have already is the same."""
@@ -266,6 +280,8 @@ class Worker:
         if first:
             logs.setup(config.log.format, config.log.level, sys.stderr, color=False)
             self._upstream = upstream_of(config)
+            if config.tracing.endpoint is not None:  # custody sends them
+                self._gateway.tracing = Tracing(config.tracing.sample, self._spans)
         self._settings = settings
         self._gateway.policy = self._policy(settings, count)
         if not first:
@@ -347,18 +363,21 @@ class Worker:
         lending.used.clear()
         lending.accepted.clear()
         texts = self._trail.take()
-        found = {
+        self._metrics.log_lines_lost(logs.lines_lost())
+        found: dict[str, Any] = {
             "metrics": self._counted.take(),
             "tallies": self._tallies.take(),
             "keys": keys,
             "clients": clients,
             "turns": self._permits.report(),
+            "spans": spans_of(self._spans.take(SPANS)),
             "used": used,
             "accepted": accepted,
         }
         told = {name: value for name, value in found.items() if value}
         if (told or texts) and not self._line.say("report", told, "\n".join(texts).encode()):
             self._trail.keep(texts)
+            self._metrics.spans("dropped", len(found["spans"]))
 
 
 def _shared(config: Config, count: int) -> Config:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from proxy.audit import record as records
-from proxy.audit.reading import Wanted, directories, firsts, joined, last, lines, newest, size
+from proxy.audit.reading import Wanted, backwards, directories, firsts, joined, last, lines, newest, refused, size
 from proxy.audit.reading import records as read_records
 from proxy.audit.trail import Trail
 from proxy.audit.trailfile import name_of
@@ -114,6 +114,8 @@ def test_an_order_is_one_record(trail: Path) -> None:
         ({"until": 1_795_000_000.0 + DAY, "mount": "questrade"}, [2, 4]),
         ({"orders": True}, [4, 5]),
         ({"acts": True}, [8]),
+        ({"refused": True}, [7]),
+        ({"refused": True, "orders": True}, []),
     ],
     ids=str,
 )
@@ -133,3 +135,36 @@ def test_orders_whose_client_was_told_that_nobody_knows_are_found_as_unknown() -
     ]
     assert ["unknown", "outcome-unknown"] == found
     assert not Wanted(outcome="outcome-unknown").fits({**kept, "outcome": "unknown"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome", "expected"),
+    [
+        ("call", "scope-denied", True), ("call", "broker-timeout", True), ("call", "outcome-unknown", False),
+        ("call", "unknown", False), ("call", "aborted", False), ("call", "broker", False), ("call", "here", False),
+        ("act", "failed", False), ("ended", None, False),
+    ],
+)  # fmt: skip
+def test_what_is_a_refusal(kind: str, outcome: str | None, expected: bool) -> None:
+    """A call that bearerd answered with no; never one of which nobody knows whether it was sent."""
+    assert expected is refused({"kind": kind, "outcome": outcome})
+
+
+def test_a_trail_is_read_backwards(trail: Path) -> None:
+    """File by file from the newest on; no more than was said, and never half a line."""
+    assert [[6, 7, 8], [1, 2, 3, 4, 5]] == [[each["seq"] for each in piece] for piece in backwards(trail, 1 << 20)]
+    line = len((trail / name_of(6)).read_bytes().splitlines(keepends=True)[-1])
+    assert [[8]] == [[each["seq"] for each in piece] for piece in backwards(trail, line + 1)]
+    assert [[]] == list(backwards(trail, line - 1))
+    assert [] == list(backwards(trail, 0))
+
+
+def test_a_trail_that_is_retired_meanwhile_is_read_on(trail: Path) -> None:
+    """Files go from the oldest on; what is left is all there is. One that others may read is refused."""
+    pieces = backwards(trail, 1 << 20)
+    next(pieces)
+    (trail / name_of(1)).unlink()
+    assert [] == list(pieces)
+    (trail / name_of(6)).chmod(0o644)
+    with pytest.raises(UnsafeFile):
+        list(backwards(trail, 1 << 20))

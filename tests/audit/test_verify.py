@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from proxy.audit import record as records
-from proxy.audit.chain import Keys
+from proxy.audit.chain import Chain, Keys, members
 from proxy.audit.kept import make_secret, mark_of
 from proxy.audit.trailfile import Mark, name_of
 from proxy.audit.verify import Fault, Findings, install_of, verify
@@ -56,6 +56,17 @@ async def test_what_was_written_holds(written: Written) -> None:
     assert Findings(records=10, first=1, last=10) == written.verify(written.files)
     assert INSTALL == install_of(written.files[1]) == install_of(written.files[7])
     assert "" == install_of(b"nothing")
+
+
+@pytest.mark.parametrize(("number", "faults"), [(None, 0), (1, 0), (2, 1)])
+def test_a_trail_of_a_newer_program_is_said_to_be_one(number: int | None, faults: int) -> None:
+    """Its chain may hold, and its records still mean what is not known here. The first files had no number."""
+    keys = Keys(bytes(32), INSTALL)
+    head = {"time": 1.0, "kind": "opened", "after": keys.start.link, "install": INSTALL}
+    data = Chain(keys, keys.start).add(members(head | ({} if number is None else {"format": number})))
+
+    newer = Fault(name_of(1), 1, "a newer bearerd wrote it (format 2; this one knows 1): ask that one")
+    assert [newer] * faults == verify(keys, [(1, data)], None).faults
 
 
 async def test_every_changed_byte_is_found(written: Written) -> None:

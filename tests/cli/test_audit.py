@@ -55,6 +55,7 @@ def test_the_newest_records_are_shown(home: Person) -> None:
         (["--since", "2h", "--until", "1h"], []),
         (["--until", "2001-01-01 09:30"], []),
         (["--acts"], [None]),
+        (["--refused"], ["=1+1"]),
     ],
     ids=lambda value: "-".join(value) if value and value[0] and value[0].startswith("--") else "",
 )

@@ -9,7 +9,7 @@ from importlib import import_module
 import click
 import pytest
 
-from proxy.cli import COMMANDS, HELP
+from proxy.cli import COMMANDS, HELP, unsupported
 from tests.cli.support import Person, invoke
 from tests.product import COMMAND, ROOT, surroundings
 
@@ -118,3 +118,9 @@ def test_a_stream_that_is_closed_is_an_empty_one(person: Person, redirect: str) 
 
     assert 0 == done.returncode
     assert (person.home / "state/store.db").is_file()
+
+
+def test_a_system_that_it_does_not_run_on_is_told_at_once() -> None:
+    """With what to do instead."""
+    assert "WSL 2" in (unsupported("win32") or "")
+    assert [None, None] == [unsupported("linux"), unsupported("darwin")]

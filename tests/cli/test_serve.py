@@ -8,6 +8,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 
 from proxy.cli.exits import Stop
@@ -27,6 +28,22 @@ def test_a_stop_ends_with_0(number: signal.Signals, customer: Person) -> None:
     assert 0 == server.stop(number)
     assert "" == server.out
     assert not (customer.home / "state/admin.sock").exists()
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.soak)])
+def test_a_second_interrupt_ends_at_once(customer: Person, workers: int) -> None:
+    """Also while a stop waits for load balancers, and with all processes."""
+    customer.config.write_text(f"{customer.config.read_text()}\nshutdown: {{drain_delay: 60}}\nworkers: {workers}\n")
+    server = customer.serve()
+    family = psutil.Process(server.pid).children()
+    server.send_signal(signal.SIGINT)
+    end = time.monotonic() + START
+    while not customer.run("status", "--json").document["draining"]:
+        assert time.monotonic() < end
+    assert None is server.code
+
+    assert 128 + signal.SIGINT == server.stop(signal.SIGINT)
+    assert [] == psutil.wait_procs(family, timeout=5)[1]
 
 
 def test_signals_during_the_start_are_heard(customer: Person) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from proxy import __version__
 from proxy.cli.exits import Exit
 from proxy.cli.output import Style
 from proxy.cli.status import exit_code, render, rights_text, token_state
@@ -23,7 +24,7 @@ DEAD = MOUNT | {
 
 def found(*mounts: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {
-        "version": "0.1.0", "pid": 4711, "url": "http://127.0.0.1:8080", "console": None, "started": NOW - 11520,
+        "version": __version__, "pid": 4711, "url": "http://127.0.0.1:8080", "console": None, "started": NOW - 11520,
         "now": NOW, "store": "sqlite:/var/lib/bearerd/store.db", "draining": False, "warnings": [],
         "halts": [],
         "mounts": list(mounts), "clients": [
@@ -41,7 +42,7 @@ def test_a_healthy_server_is_one_line_a_mount() -> None:
     """Version, address, how long; token, last call and counts in columns."""
     text = shown(found(MOUNT))
 
-    assert "bearerd 0.1.0 · http://127.0.0.1:8080 · up 3h12m · pid 4711" in text
+    assert f"bearerd {__version__} · http://127.0.0.1:8080 · up 3h12m · pid 4711" in text
     assert "✓ questrade  live  fresh, refreshes in 24m  12 s ago   1840   2" in text
     assert "✓ notebook  1     12 s ago   questrade: read_acc" in text
 
@@ -98,6 +99,13 @@ def test_warnings_and_a_stop_are_shown() -> None:
 
     assert "! clients: none: any program may call" in text
     assert "! the server is shutting down" in text
+
+
+def test_a_server_of_another_version_is_pointed_out() -> None:
+    """After an upgrade the old program serves on until it is restarted."""
+    told = f"! the server is bearerd 0.0.9, and this command is bearerd {__version__}. To fix: restart the server"
+    assert told in shown(found(MOUNT, version="0.0.9"))
+    assert "restart" not in shown(found(MOUNT))
 
 
 def test_a_grant_that_never_logged_in() -> None:
@@ -188,3 +196,14 @@ def test_members_are_counted_and_those_that_need_somebody_are_named() -> None:
     assert Exit.LOGIN is exit_code(found(revoked))
     reading = shared | {"members": members | {"total": 1, "states": {"fresh": 1}, "needing": [], "reading": True}}
     assert "1 member: 1 fresh, and the store has not told all yet" in shown(found(reading))
+
+
+def test_the_workers_of_a_server_of_several_processes_are_listed() -> None:
+    """Process, since when, calls in flight, and how often it was started again; one that is not there yet is marked."""
+    worker = {"number": 1, "pid": 4712, "ready": True, "since": NOW - 7200, "in_flight": 3, "restarts": 0}
+    new = worker | {"number": 2, "pid": 4790, "ready": False, "since": NOW - 1, "in_flight": 0, "restarts": 2}
+    text = shown(found(MOUNT, workers=[worker, new]))
+    assert "WORKER  PID   UP     IN FLIGHT  RESTARTS" in text
+    assert "✓ 1       4712  2h00m  3          0" in text
+    assert "! 2       4790  1 s    0          2" in text
+    assert "WORKER" not in shown(found(MOUNT, workers=[]))

@@ -14,7 +14,7 @@ from proxy.cli.storemoves import back_up, cancel, copy, restore, stopped, there
 from proxy.config import Config
 from proxy.custody import Custody, journal_path, open_store
 from proxy.settings import Settings
-from proxy.store import COPYING, MOVING, OutOfUse, StoreError, WrongKey
+from proxy.store import COPYING, MOVING, Newer, OutOfUse, StoreError, WrongKey
 from proxy.store.keys import Source
 from proxy.tokens.journal import Intent
 
@@ -112,6 +112,20 @@ async def test_the_journal_of_another_store_must_go_first(
     assert caught.value.fix == f"mv {path} {path}.aside"
     assert config.store_path is not None
     assert not await asyncio.to_thread(config.store_path.exists)
+
+
+async def test_the_journal_of_a_newer_bearerd_stays(invocation: Invocation, config: Config, tmp_path: Path) -> None:
+    """It may hold the only copy of a token: nobody is told to put it aside."""
+    await filled(invocation, config)
+    await back_up(invocation, config, tmp_path / "file", replace=False)
+    await asyncio.to_thread(lose, config, journal=False)
+    path = journal_path(config)
+    data = await asyncio.to_thread(path.read_bytes)
+    await asyncio.to_thread(path.write_bytes, data.replace(b"BRDJRNL1", b"BRDJRNL2"))
+
+    with pytest.raises(Newer, match="written by a newer bearerd") as caught:
+        await restore(invocation, config, tmp_path / "file")
+    assert " mv " not in f"{caught.value} {caught.value.fix}"
 
 
 async def test_a_store_that_is_there_is_not_overwritten(invocation: Invocation, config: Config, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from proxy import __version__
 from proxy.cli.invocation import Invocation
 from proxy.cli.supervise import custody_command
 
@@ -13,5 +14,5 @@ def test_custody_is_started_with_the_same_options() -> None:
     command = custody_command(invocation, Path("/etc/bearerd/config.yaml"), flags)
     assert command[4:] == [
         "serve", "-c", "/etc/bearerd/config.yaml", "--color", "auto", "-q",
-        "--listen", "127.0.0.1:0", "--log-level", "debug", "--crew",
+        "--listen", "127.0.0.1:0", "--log-level", "debug", "--supervisor", __version__, "--crew",
     ]  # fmt: skip

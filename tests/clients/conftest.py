@@ -51,7 +51,7 @@ def _nothing_leaves(trap: Trap) -> Iterator[None]:
     assert [] == trap.take()
 
 
-def _lacking(reason: str) -> None:
+def lacking(reason: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
@@ -64,7 +64,7 @@ def node() -> str:
     path = Path(wheel.origin).parent / "bin" / "node" if wheel and wheel.origin else None
     packages = json.loads((HERE / "package.json").read_text())["dependencies"]
     if path is None or not path.exists() or not all((HERE / "node_modules" / name).is_dir() for name in packages):
-        _lacking("node or the npm packages are not installed: scripts/setup test")
+        lacking("node or the npm packages are not installed: scripts/setup test")
     return str(path)
 
 
@@ -72,7 +72,7 @@ def node() -> str:
 def legacy() -> str:
     """A Python with alpaca-trade-api."""
     if not LEGACY.exists():
-        _lacking("the virtual environment of alpaca-trade-api is not there: scripts/setup test")
+        lacking("the virtual environment of alpaca-trade-api is not there: scripts/setup test")
     return str(LEGACY)
 
 

@@ -14,7 +14,7 @@ MOUNT = "mounts:\n  questrade: {broker: questrade, environment: live, scopes: [r
         ("lisen: x\n", "1:1: error: lisen: unknown key 'lisen', did you mean 'listen'?"),
         ("log: {level: inf}\n", "1:14: error: log.level: is not one of debug, info, warning, error, did you mean 'info'?"),
         ("log: {format: xml}\n", "1:15: error: log.format: is not one of auto, json, console, write one of them"),
-        ("version: 2\n", "1:10: error: version: is not 1, write 1"),
+        ("version: 0\n", "1:10: error: version: is not 1, write 1"),
         ("plaintext: yes\n", "1:12: error: plaintext: is not accepted, write accepted"),
         ("limits: {body_bytes: '12'}\n", "1:22: error: limits.body_bytes: must be a whole number, not text, write decimal digits without quotes"),
         ("limits: {body_bytes: 1.5}\n", "1:22: error: limits.body_bytes: must be a whole number, not a number, write decimal digits without quotes"),

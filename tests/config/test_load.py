@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ENVIRON = {"HOME": "/home/somebody"}
 
 TWELVE = """\
-version: 2
+version: 0
 lisen: 127.0.0.1:8080
 console: 10.1.2.3:8081
 store: postgresql://u:canary@db/x
@@ -142,6 +142,17 @@ def test_default_places_follow_xdg_and_systemd(environ: dict[str, str], store: s
     state = store.removesuffix("/store.db")
     places = {"store": f"sqlite:{store}", "state": state, "key": f"file:{key}"}
     assert places == default_places({"HOME": "/home/me"} | environ)
+
+
+def test_default_places_on_macos(state_dir: Path) -> None:
+    """Where programs keep such things there, unless the directories of other systems are in use already."""
+    environ = {"HOME": str(state_dir)}
+    usual = state_dir / "Library/Application Support/bearerd"
+    expected = {"store": f"sqlite:{usual}/store.db", "state": str(usual), "key": f"file:{usual}/master.key"}
+    assert expected == default_places(environ, "darwin")
+    (state_dir / ".config/bearerd").mkdir(parents=True)
+    assert f"file:{state_dir}/.config/bearerd/master.key" == default_places(environ, "darwin")["key"]
+    assert "/x/bearerd" == default_places(environ | {"XDG_STATE_HOME": "/x"}, "darwin")["state"]
 
 
 def test_a_secret_file_is_left_alone(load_text: LoadText, state_dir: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from proxy.config import Tcp
-from tests.console.visitor import Browser, View, console_at
+from tests.console.visitor import Browser, Inside, View, console_at
 
 
 @pytest.fixture(name="view")
@@ -19,3 +19,8 @@ async def _browser(view: View) -> AsyncIterator[Browser]:
     await console.start()
     yield Browser(console)
     await console.stop()
+
+
+@pytest.fixture(name="inside")
+async def _inside(browser: Browser) -> Inside:
+    return await browser.log_in()

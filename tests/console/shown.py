@@ -11,6 +11,7 @@ def mount(name: str = "questrade", **changes: Any) -> dict[str, Any]:
     return {
         "name": name,
         "broker": "questrade",
+        "api": "main",
         "title": "Questrade",
         "environment": "practice",
         "scopes": ["read_acc", "read_md"],
@@ -39,6 +40,7 @@ def mount(name: str = "questrade", **changes: Any) -> dict[str, Any]:
         "denied": 2,
         "last_call": NOW - 12,
         "members": {"total": 0, "states": {}, "reading": False, "needing": []},
+        "rates": [],
     } | changes
 
 
@@ -48,6 +50,7 @@ def status(*mounts: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "schema": 1,
         "version": "0.1.0",
         "pid": 4711,
+        "workers": [],
         "url": "http://127.0.0.1:8080",
         "urls": ["http://127.0.0.1:8080"],
         "console": "http://127.0.0.1:8081/",

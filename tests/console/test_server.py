@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from proxy.config import Tcp, Unix
-from proxy.console.server import COOKIE
+from proxy.console.session import COOKIE
 from tests.console.shown import mount, status
 from tests.console.visitor import TOKEN, Browser, View, console_at
 
@@ -14,7 +14,7 @@ CSP = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'"
 )
-OPEN = ["/livez", "/healthz", "/readyz", "/metrics", "/console.css"]
+OPEN = ["/livez", "/healthz", "/readyz", "/metrics", "/console.css", "/console.js"]
 
 
 # -- health and metrics
@@ -89,6 +89,15 @@ async def test_the_style_sheet(browser: Browser) -> None:
     assert "prefers-color-scheme: dark" in reply.body
 
 
+async def test_the_script(browser: Browser) -> None:
+    """One small file from the package, which talks to nobody but us."""
+    reply = await browser.send("/console.js")
+
+    assert "text/javascript; charset=utf-8" == reply.headers["Content-Type"]
+    assert len(reply.body.splitlines()) <= 110
+    assert [] == re.findall(r"https?:|eval|Function\(|document\.write|localStorage|cookie", reply.body)
+
+
 # -- who may look
 
 
@@ -137,6 +146,15 @@ async def test_configured_names_are_ours(browser: Browser) -> None:
     browser.console.allow_hosts(["other.internal:81"])
     assert 421 == (await browser.send("/livez", host="bearerd.internal:81")).status
     assert 200 == (await browser.send("/livez", host="other.internal:81")).status
+
+
+async def test_a_cookie_of_another_server_locks_nobody_out(browser: Browser) -> None:
+    """Cookies ignore ports: one of our name for all paths comes beside ours, before or behind it."""
+    home, cookie = await browser.enter()
+    for strange in (f"{cookie}; {COOKIE}=evil", f"{COOKIE}=evil; a=b; {cookie}", f"{COOKIE}; {COOKIE}=; {cookie}"):
+        assert 200 == (await browser.send(home, Cookie=strange)).status
+    for strange in (f"{COOKIE}=evil", cookie.replace("=", "x="), f"x{cookie}", cookie + "x", f'{COOKIE}="{cookie}"'):
+        assert 403 == (await browser.send(home, Cookie=strange)).status
 
 
 @pytest.mark.parametrize(
@@ -188,9 +206,9 @@ async def test_the_page_opens_with_the_cookie(browser: Browser) -> None:
     """Behind the cookie lies the status, which comes anew by itself until it is paused."""
     home, cookie = await browser.enter()
     page = await browser.send(home, Cookie=f"theme=dark; {cookie}")
-    paused = await browser.send(f"{home}?paused", Cookie=cookie)
+    paused = await browser.send(f"{home}?paused=1", Cookie=cookie)
 
-    assert (200, "text/html; charset=utf-8", "10") == (
+    assert (200, "text/html; charset=utf-8", "30;url=./") == (
         page.status,
         page.headers["Content-Type"],
         page.headers["Refresh"],
@@ -245,12 +263,14 @@ async def test_the_next_link_has_a_new_token(browser: Browser) -> None:
 
 
 async def test_a_reusable_token_works_again_and_again(view: View) -> None:
-    """The demo's link opens the page in any browser, any number of times."""
+    """The demo's link opens the page in any browser, any number of times, each with a cookie of its own."""
     console = console_at(Tcp("127.0.0.1", 0), view, reusable=True)
     await console.start()
     entered = [await Browser(console).enter() for _ in range(3)]
 
-    assert 1 == len(set(entered))
+    assert (1, 3) == (len({home for home, _ in entered}), len({cookie for _, cookie in entered}))
+    for home, cookie in entered:
+        assert 200 == (await Browser(console).send(home, Cookie=cookie)).status
     assert console.url.endswith(f"/?token={TOKEN}")
     await console.stop()
 
@@ -293,7 +313,7 @@ async def test_no_answer_holds_the_token(browser: Browser, view: View) -> None:
     view.bug = True
     replies = [await browser.send(path, Cookie=cookie) for path in ("/", home, *OPEN)]
 
-    assert [403, 200, 200, 200, 200, 500, 200] == [reply.status for reply in replies]
+    assert [403, 200, 200, 200, 200, 500, 200, 200] == [reply.status for reply in replies]
     for reply in replies:
         assert TOKEN not in reply.body
         assert cookie.partition("=")[2] not in reply.body

@@ -180,6 +180,26 @@ def test_members_are_found_at_any_depth() -> None:
     assert [] == list(members([1, "a", None]))
 
 
+@pytest.mark.parametrize(("opening", "closing"), [(b'{"x":', b"}"), (b"[", b"]")], ids=["objects", "lists"])
+def test_how_deep_a_body_may_go_is_our_own_rule(opening: bytes, closing: bytes) -> None:
+    """The same on every Python: one reads a thousand levels, the other ten thousand."""
+    for levels, fits in ((499, True), (500, False), (2_000, False), (30_000, False)):
+        body = b'{"a":' + opening * levels + b"1" + closing * levels + b"}"
+        if fits:
+            assert {"a"} == strict_object(body).keys()
+        else:
+            with pytest.raises(Refusal, match="is not strict JSON"):
+                strict_object(body)
+
+
+def test_brackets_in_texts_and_side_by_side_are_not_deep() -> None:
+    """Thousands of them are read; a text that never ends costs no more than its length."""
+    body = b'{"a": [' + b", ".join([b'{"x": "[[{{\\"[["}'] * 2_000) + b"]}"
+    assert 2_000 == len(strict_object(body)["a"])  # type: ignore[arg-type]
+    with pytest.raises(Refusal, match="is not strict JSON"):
+        strict_object(b'{"a": "' + b'\\"[' * 20_000)
+
+
 def test_numbers_can_be_kept_as_they_were_written() -> None:
     """Nothing is rounded before somebody has looked."""
     found = strict_object(b'{"a": 1e400, "b": 0.10, "c": [-0], "d": "1"}', as_written=True)

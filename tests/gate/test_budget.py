@@ -389,3 +389,23 @@ def test_it_is_idle_when_nothing_would_be_lost_with_it() -> None:
     assert closed.admit(0.0, "bot", READ)
     closed.finish(0.0, "bot", Heard(retry=b"50"), refused=True)
     assert (False, True) == (closed.idle(49.9), closed.idle(50.0))
+
+
+def test_a_budget_can_be_told_and_gone_on_with_elsewhere() -> None:
+    """What is left of each window, and until when it is closed; of a window that nothing was said of, nothing is."""
+    two = Spec(limits=((1.0, 5), (60.0, 10)))
+    budget = _spent(two, 3)
+    assert budget.admit(0.5, "bot", READ)
+    left, closed = budget.spare(0.5)
+    assert ([(1.0, 1), (60.0, 6)], 0.0) == (left, closed)
+    other = Budget(two)
+    other.leave(10.0, dict(left), closed)
+    assert 1 == _sent(other, 10.0)
+    assert 4 == _sent(other, 11.5)
+    silent = Budget(two)
+    silent.leave(10.0, {1.0: 3}, 0.0)
+    assert [0, 5] == [_sent(silent, now) for now in (69.9, 70.0)]
+    shut = Budget(two)
+    shut.leave(10.0, {1.0: 5, 60.0: 10}, 12.0)
+    assert [0, 5] == [_sent(shut, now) for now in (11.9, 12.0)]
+    assert ([], 0.0) == Budget(Spec()).spare(0.0)

@@ -266,3 +266,20 @@ def test_when_there_is_room_again_by_what_the_broker_has_said() -> None:
     assert [1.0, 8.25] == [window.when(1.0, wanted, 2) for wanted in (2, 3)]
     window.unheard()
     assert [1.0, 8.25] == [window.when(1.0, wanted, 1) for wanted in (1, 2)]
+
+
+def test_what_others_had_comes_back_a_length_later() -> None:
+    """No more is left than was said, whatever the broker told before; never more than there was."""
+    window = _window(10, told=True)
+    window.count(0.0, "bot", 2)
+    window.leave(1.0, 5)
+    assert [5, 7, 10] == [window.left(now, 0) for now in (1.0, 10.0, 11.0)]
+    window.hear(12.0, 9, 20.0)
+    window.leave(13.0, 4)
+    assert [4, 10] == [window.left(now, 0) for now in (13.0, 23.0)]
+    window.count(23.0, "bot", 8)
+    window.leave(24.0, 4)
+    assert 2 == window.left(24.0, 0)
+    unknown = _window(None)
+    unknown.leave(0.0, 3)
+    assert math.inf == unknown.left(0.0, 0)

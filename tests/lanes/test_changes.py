@@ -89,6 +89,7 @@ CHANGES: dict[str, Change] = {
     "no host counts": lambda lab: setattr(lab.door, "hosts", None),
     "no call may be in flight": lambda lab: lab.change(in_flight_per_client=0),
     "draining": draining,
+    "leaving": lambda lab: setattr(lab.gateway.serving, "leaving", True),
     "halted": halted,
     "rotated": rotated,
     "forgotten": forgotten,
@@ -113,7 +114,8 @@ def changed(names: Sequence[str]) -> Play:
                     await done
                 await _on(scene, wire, name, read)
             scene.visits(name, since)
-            lab.gateway.policy, lab.gateway.serving.draining = before, False
+            lab.gateway.policy = before
+            lab.gateway.serving.draining = lab.gateway.serving.leaving = False
             lab.mount, lab.door.hosts = before.mounts["lab"], hosts_before
             await lab.gateway.policy.halts.resume(None)
 

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from proxy.secret import Secret
-from proxy.store import Foreign, NotMigrated, StoreError
-from proxy.store.migrations import known, schema
+from proxy.store import Foreign, Lease, Newer, NotMigrated, StoreError, postgressql
+from proxy.store.connections import Connections
+from proxy.store.migrations import ALONE, known, schema
 from proxy.store.postgres import PostgresStore
 from tests.database import GUARDED, PASSWORD, USER, Server
 from tests.store.opened import opened
@@ -65,6 +66,72 @@ async def test_tables_of_a_newer_program_are_left_alone(database: str, postgres:
     with pytest.raises(Foreign):
         await PostgresStore.migrate(database)
     assert "later" == (await PostgresStore.status(database))[-1].name
+
+
+async def test_a_running_server_stops_writing_once_a_newer_program_has_migrated(
+    database: str, postgres: Server
+) -> None:
+    """It learns of it at its next look, and nothing of what it still tries is written."""
+    async with opened(database) as store:
+        await store.swap("a", expected=0, sealed=b"1")
+        await store.adopt_key("k")
+        lease = await store.lease("a", "me", 30)
+        assert isinstance(lease, Lease)
+        postgres.query("INSERT INTO bearerd.migrations (number, name) VALUES (2, 'later')", database)
+        newer = r"migrated by a newer bearerd .schema 2; this one knows 1"
+
+        with pytest.raises(Newer, match=newer):
+            await store.changes()
+        for expected, sealed in ((1, b"2"), (1, None), (0, b"2")):
+            with pytest.raises(Newer, match=newer):
+                await store.swap("a", expected=expected, sealed=sealed)
+        with pytest.raises(Newer, match=newer):
+            await store.mark(lease, expected=1, seconds=30)
+        with pytest.raises(Newer, match=newer):
+            await store.rewrite(lambda row: row.sealed, "other")
+
+    assert "1|1|" == postgres.query("SELECT generation, commit_number, spending_holder FROM bearerd.records", database)
+    assert "2|k" == postgres.query("SELECT commits, key_id FROM bearerd.meta", database)
+
+
+async def waiting(postgres: Server, database: str) -> None:
+    """Until somebody waits for the lock of the table that each commit begins with."""
+    sql = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'bearerd.meta'::regclass"
+    while await asyncio.to_thread(postgres.query, sql, database) == "0":  # noqa: ASYNC110  nothing tells
+        await asyncio.sleep(0.01)
+
+
+async def test_what_is_committed_during_a_migration_comes_after_it(database: str, postgres: Server) -> None:
+    """A statement that begins while a newer program migrates waits, and then sees the newer tables."""
+    connections = await Connections.at(database, None)
+    async with opened(database) as store:
+        await store.swap("a", expected=0, sealed=b"1")
+        async with connections.writing() as newer:
+            await newer.execute(ALONE)
+            await newer.execute("INSERT INTO bearerd.migrations (number, name) VALUES (2, 'later')")
+            swapping = asyncio.gather(store.swap("a", expected=1, sealed=b"2"))
+            await waiting(postgres, database)
+        with pytest.raises(Newer, match=r"migrated by a newer bearerd .schema 2; this one knows 1"):
+            await swapping
+    await connections.close()
+
+
+async def test_a_migration_waits_for_a_commit_that_is_under_way(database: str, postgres: Server) -> None:
+    """What an older server writes is whole before the tables change."""
+    postgres.query("UPDATE bearerd.migrations SET number = 0", database)
+    connections = await Connections.at(database, None)
+    async with connections.writing() as older:
+        await older.execute("UPDATE bearerd.meta SET commits = commits + 1")
+        migrating = asyncio.gather(PostgresStore.migrate(database))
+        await waiting(postgres, database)
+    with pytest.raises(StoreError, match="already exists"):  # these tables are not those of schema 0
+        await migrating
+    await connections.close()
+
+
+def test_the_statements_are_those_of_the_last_migration() -> None:
+    """What is said to the tables, and what makes them, was changed together."""
+    assert schema() == postgressql.SCHEMA
 
 
 async def test_tables_of_an_older_program_are_not_used(database: str, postgres: Server) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.store import Damaged, StoreError, WrongKey
+from proxy.store import Damaged, Newer, StoreError, WrongKey
 from proxy.store.sealing import OVERHEAD, Sealer
 
 KEY = bytes(range(32))
@@ -93,8 +93,10 @@ def test_a_newer_format_is_refused() -> None:
     """The first byte is the version, and only ours is read."""
     sealed = Sealer(KEY, "store").seal("a", 1, b"x")
 
-    with pytest.raises(Damaged, match="unknown format 2"):
+    with pytest.raises(Newer, match=r"record 'a' was sealed by a newer bearerd \(format 2; this one knows 1\)"):
         Sealer(KEY, "store").unseal("a", 1, b"\x02" + sealed[1:])
+    with pytest.raises(Damaged, match="unknown format 0"):
+        Sealer(KEY, "store").unseal("a", 1, b"\x00" + sealed[1:])
 
 
 def test_each_write_has_a_key_and_nonce_of_its_own() -> None:

@@ -2,6 +2,7 @@
 # ruff: noqa: ASYNC240  the test's own file calls may block; the product's are watched by blockbuster
 
 import asyncio
+import contextlib
 import os
 import signal
 import sqlite3
@@ -70,10 +71,11 @@ async def test_the_previous_generation_is_kept_sealed(store: SQLiteStore, path: 
     await store.rewrite(lambda row: b"%s/%d" % (row.sealed, row.generation), "k")
     await store.close()
 
-    rows = await asyncio.to_thread(
-        lambda: sqlite3.connect(path).execute("SELECT sealed, previous FROM records").fetchall()
-    )
-    assert [(b"three/3", b"two/2")] == rows
+    def kept() -> list[tuple[bytes, bytes]]:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            return connection.execute("SELECT sealed, previous FROM records").fetchall()
+
+    assert [(b"three/3", b"two/2")] == await asyncio.to_thread(kept)
 
 
 async def test_a_closed_store_says_so(store: SQLiteStore) -> None:

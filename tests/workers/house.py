@@ -5,7 +5,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,9 +115,15 @@ def configuration(environment: object, count: int) -> dict[str, Any]:
 
 @asynccontextmanager
 async def staffed(
-    directory: Path, count: int = 2, *, options: Options | None = None, more: Mapping[str, Any] | None = None
+    directory: Path,
+    count: int = 2,
+    *,
+    options: Options | None = None,
+    more: Mapping[str, Any] | None = None,
+    command: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Staff]:
-    """`bearerd serve` with workers, logged in, with a key for the client."""
+    """`bearerd serve` with workers, logged in, with a key for the client. `command`, `environ`: see `Program`."""
     running = await serve.start(directory=directory / "ca", options=options or Options())
     try:
         simulator = running.simulators["questrade"]
@@ -125,7 +131,8 @@ async def staffed(
         text = configuration(running.description()["environment"], count) | dict(more or {})
         (directory / "config.yaml").write_text(json.dumps(text, indent=1))
         await asyncio.to_thread(Source("file:master.key", directory).create)
-        server = Program(directory, "serve", "-c", "config.yaml", "--log-format", "json")
+        arguments = ("serve", "-c", "config.yaml", "--log-format", "json")
+        server = Program(directory, *arguments, command=command, environ=environ)
         staff = Staff(directory, simulator, server)
         try:
             await asyncio.to_thread(server.until, "To do: ")

@@ -13,6 +13,7 @@ from proxy.store.sealing import Sealer
 from proxy.store.vault import Vault
 from proxy.workers.crew import Crew
 from proxy.workers.link import Link, Message, pair
+from tests.scraped import samples
 from tests.workers.house import until
 
 
@@ -24,6 +25,8 @@ class Office:
         self.metrics = Metrics()
         self.keepers = self
         self.doors = self
+        self.clock = SystemClock()
+        self.custody = self
 
     async def of(self, name: str) -> Any:
         raise LookupError(name)
@@ -39,11 +42,11 @@ class Hands:
         self.answers = True
         self.control = Link(control, self._supervise)
         self.control.open()
-        self.control.say("begin", {"sockets": [], "count": 1, "pid": 4711})
+        self.control.say("begin", {"sockets": [], "count": 1, "pid": 4711, "every": 0.5, "alive": 0.01})
         theirs, ours = pair()
         self.worker = Link(ours, self._hear)
         self.worker.open()
-        self.control.say("worker", {"number": 1, "serial": 1, "pid": 4712}, files=[theirs.fileno()])
+        self.control.say("worker", {"number": 1, "serial": 3, "pid": 4712, "since": 5.0}, files=[theirs.fileno()])
         theirs.close()
 
     def _supervise(self, message: Message) -> None:
@@ -121,7 +124,7 @@ async def test_a_worker_that_takes_nothing_over_is_killed() -> None:
         crew.patience = 0.02
         await crew.settle()
         kills = [message.data for message in hands.supervised if message.kind == "kill"]
-        assert kills[0] == {"number": 1, "serial": 1}
+        assert kills[0] == {"number": 1, "serial": 3}
         assert not crew.told()
         await crew.settle()
 
@@ -133,3 +136,38 @@ async def test_a_worker_whose_link_is_over_is_killed_and_waited_for() -> None:
         await crew.settle()
         assert any(message.kind == "kill" for message in hands.supervised)
         assert not crew.told()
+
+
+async def test_a_worker_that_has_ended_is_counted_once() -> None:
+    """However often its end is told."""
+    async with crewed() as (office, crew, hands):
+        hands.worker.close()
+        await crew.settle()
+        hands.control.say("gone", {"number": 1, "serial": 1})
+        await crew.settle()
+        assert {(): 1.0} == samples(office.metrics.render(), "bearerd_workers_ended_total")
+
+
+async def test_workers_are_told_of_with_their_calls_and_restarts() -> None:
+    """As the supervisor and they themselves say; signs of life go to the supervisor meanwhile."""
+    async with crewed() as (_, crew, hands):
+        hands.worker.say("report", {"metrics": {"counts": {}, "in_flight": 4}})
+        await until(lambda: crew.told()[0]["in_flight"])
+        told = {"number": 1, "pid": 4712, "ready": False, "since": 5.0, "in_flight": 4, "restarts": 2}
+        assert crew.told() == [told]
+        await until(lambda: [message.kind for message in hands.supervised].count("alive") > 2)
+
+
+async def test_a_worker_that_comes_during_a_stop_hears_of_it() -> None:
+    """One that is started again in the time in which every answer ends its connection."""
+    async with crewed() as (_, crew, hands):
+        crew.leave()
+        await until(lambda: "leave" in hands.kinds())
+        told: list[Message] = []
+        theirs, ours = pair()
+        late = Link(ours, told.append)
+        late.open()
+        hands.control.say("worker", {"number": 2, "serial": 1, "pid": 4713, "since": 6.0}, files=[theirs.fileno()])
+        theirs.close()
+        await until(lambda: "leave" in [message.kind for message in told])
+        late.close()

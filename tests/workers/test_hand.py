@@ -60,7 +60,7 @@ class Desk:
         self.worker.open()
         link = Link(ours, lambda _: None)
         link.open()
-        self.hand = Hand(1, 1, 4711, link, self._keeper_of)  # type: ignore[arg-type]
+        self.hand = Hand(1, 1, 4711, 0.0, link, self._keeper_of)  # type: ignore[arg-type]
 
     async def _keeper_of(self, name: str) -> Till:
         if name != "lab":

@@ -16,6 +16,7 @@ from proxy.workers.hand import Hand
 from proxy.workers.line import Line
 from proxy.workers.link import Link, Message, pair
 from proxy.workers.permits import Permits
+from tests.workers.house import until
 
 QUOTE = Row("quote", "GET", "/q", "read", rate="calls")
 FREE = Row("free", "GET", "/f", "read", rate="free")
@@ -34,13 +35,14 @@ class Branches:
         self.hands: list[Hand] = []
         self.permits: list[Permits] = []
         self.links: list[Link] = []
+        self.told = 0  # messages about what is left
         for number in range(count):
             ours, theirs = pair()
             line = Line()
             link = Link(theirs, self._heard_by(number))
             link.open()
-            self.hands.append(Hand(number, 1, 0, link, self._no_keeper))
-            near = Link(ours, lambda message, line=line: line.replied(message.data))  # type: ignore[misc]
+            self.hands.append(Hand(number, 1, 0, 0.0, link, self._no_keeper))
+            near = Link(ours, self._told_to(number, line))
             near.open()
             line.joined(near)
             self.links += [link, near]
@@ -54,6 +56,16 @@ class Branches:
 
     async def _no_keeper(self, grant: str) -> Any:
         raise LookupError(grant)
+
+    def _told_to(self, number: int, line: Line) -> Any:
+        def heard(message: Message) -> None:
+            if message.kind == "reply":
+                line.replied(message.data)
+            else:
+                self.told += 1
+                self.permits[number].hear_spare(message.data)
+
+        return heard
 
     def _heard_by(self, number: int) -> Any:
         def heard(message: Message) -> None:
@@ -144,16 +156,49 @@ async def test_a_429_closes_the_budget_for_all(branches_of: Callable[[int], Bran
     assert not await spent(branches.permits[1], 1)
 
 
-async def test_without_custody_each_has_its_part(branches_of: Callable[[int], Branches]) -> None:
-    """Of ten calls two workers may send five each; what knows no limit goes on as ever."""
+async def test_without_custody_each_begins_with_its_part_of_what_was_left(
+    branches_of: Callable[[int], Branches],
+) -> None:
+    """Of the half of it, two workers have a half each; of what custody has not told of, nothing. No limit: as ever."""
     branches = branches_of(2)
-    (permits, _) = branches.permits
+    (permits, other) = branches.permits
     assert permits.turn_now("bot", FREE, "desk") is not None
-    permits._custody.lost()
-    permits.lost()
-    assert sum(permits.turn_now("bot", QUOTE, "desk") is not None for _ in range(10)) == 5
+    permits.hear_spare([["desk", "calls", [[60.0, 9]], 0.0]])
+    for each in branches.permits:
+        each._custody.lost()
+        each.lost()
+    assert sum(permits.turn_now("bot", QUOTE, "desk") is not None for _ in range(10)) == 2
+    assert sum(other.turn_now("bot", QUOTE, "desk") is not None for _ in range(10)) == 0
     assert permits.turn_now("bot", FREE, "desk") is not None
     assert not permits.report()
+    permits.lost()  # the next one went too, and what it said was no more
+    assert permits.turn_now("bot", QUOTE, "desk") is None
+
+
+async def test_without_custody_all_together_send_less_than_was_left(branches_of: Callable[[int], Branches]) -> None:
+    """As custody tells it, after calls of each; and nothing while the broker refuses all."""
+    branches = branches_of(3)
+    for permits in branches.permits:
+        (turn,) = await spent(permits, 1)
+        turn.answered(200, [])
+    for _ in range(3):
+        branches.report()
+    assert branches.left() == 7
+    found = [list(each) for each in branches.pacing.spare()]
+    for hand, permits in zip(branches.hands, branches.permits, strict=True):
+        hand.synced = 1
+        hand.tell_spare(found)
+        hand.tell_spare(found)  # which it knows
+        await until(lambda permits=permits: permits._left)  # type: ignore[misc]
+        permits._custody.lost()
+        permits.lost()
+    assert sum(each.turn_now("bot", QUOTE, "desk") is not None for each in branches.permits for _ in range(9)) == 3
+    assert branches.told == 3
+    now = SystemClock().now().boot
+    for permits in branches.permits:
+        permits.hear_spare([["desk", "calls", [[60.0, 9]], now + 30.0]])
+        permits.lost()
+        assert permits.turn_now("bot", QUOTE, "desk") is None
 
 
 async def test_a_slow_call_gives_its_place_back_whenever_it_ends(branches_of: Callable[[int], Branches]) -> None:

@@ -14,6 +14,7 @@ from proxy import flow
 from proxy.outbound import BROKEN_OFF, NO_ANSWER, NO_TIME, Lost
 from proxy.relay.pool.answer import PooledAnswer
 from proxy.relay.pool.deadlines import Deadlines
+from proxy.relay.pool.dialling import Cuttable
 from proxy.relay.pool.plainanswer import PlainAnswers
 from proxy.relay.pool.reading import SMALL, Reading, Unreadable
 
@@ -57,7 +58,7 @@ class Stoppable(Protocol):
         ...
 
 
-class Connection(asyncio.Protocol):
+class Connection(Cuttable):
     """Its heads of requests go to one authority, and nowhere else. `since`: when it last became idle.
 
     `unread(0)`: what has come that was not read yet: its end, or an answer to nothing. `used`: it was open before its

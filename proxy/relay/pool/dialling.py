@@ -11,14 +11,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import zip_longest
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from proxy import flow
 from proxy.brokers.origin import Origin
 from proxy.filestamp import Stamp
-from proxy.outbound import CONNECT_TIMEOUT, NotSent, PublicResolver, kept_alive, tls_context
-from proxy.relay.pool.connection import Connection
+from proxy.outbound import CONNECT_TIMEOUT, NotSent, kept_alive, tls_context
 from proxy.relay.pool.tunnel import Tunnel
+from proxy.resolver import PublicResolver
 
 NAMES_KEPT = 30.0  # seconds that the addresses of a name are used on
 TRUST_KEPT = 600.0  # seconds that certificates of authorities are used on, which may be changed on the disk
@@ -40,6 +41,24 @@ class Route:
     trust: Stamp | None = None  # which file `ca_file` was
 
 
+class Cuttable(asyncio.Protocol):
+    """What may speak on a connection of `Dialling`."""
+
+    __slots__ = ()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it was made, and is not lost."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Cut it."""
+        raise NotImplementedError
+
+
+Speaker = TypeVar("Speaker", bound=Cuttable)
+
+
 class Dialling:
     """Opens connections. Keeps for a while what was found out on the way: addresses of names, trusted certificates."""
 
@@ -50,7 +69,7 @@ class Dialling:
         self._reading = asyncio.Lock()
         flow.read_in_pieces()
 
-    async def dial(self, route: Route, make: Callable[[], Connection]) -> Connection:
+    async def dial(self, route: Route, make: Callable[[], Speaker]) -> Speaker:
         """A connection on which TLS is established. Raises `NotSent`."""
         with _not_sent():
             tls = await self._tls(route.ca_file, route.trust)
@@ -65,9 +84,7 @@ class Dialling:
                     await self._loop.create_connection(lambda: connection, sock=line, ssl=tls, server_hostname=host)
         return connection
 
-    async def _through(
-        self, egress: str, origin: Origin, tls: ssl.SSLContext, make: Callable[[], Connection]
-    ) -> Connection:
+    async def _through(self, egress: str, origin: Origin, tls: ssl.SSLContext, make: Callable[[], Speaker]) -> Speaker:
         """By CONNECT. The proxy resolves the broker's name; its own may well be private."""
         proxy = urlsplit(egress)
         name = proxy.hostname or ""
@@ -186,7 +203,7 @@ def _closed_on_failure(line: socket.socket) -> Iterator[None]:
 
 
 @contextmanager
-def _cut_on_failure(connection: Connection) -> Iterator[None]:
+def _cut_on_failure(connection: Cuttable) -> Iterator[None]:
     """Else Python's TLS says goodbye first, and listens on a socket that is closed, or on the next of its number."""
     try:
         yield
