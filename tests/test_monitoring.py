@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from proxy import __version__
-from tests.callers import ask
+from tests.callers import ask, eventually
 from tests.house import House, house
 from tests.monitored import everything, labels, promtool
 from tests.receiver import receiving
@@ -138,6 +138,9 @@ async def test_workers_are_seen(tmp_path: Path) -> None:
         assert {parent.split("-")[2]} == {span.parent for span in spans if span.kind == "server"}
         assert {parent.split("-")[1]} == {span.trace_id for span in spans}
         assert "bearerd" == receiver.resource["service.name"]
+        async for _ in eventually(5):  # they count once the collector has said that it has them
+            if 12 == await staff.counted("bearerd_trace_spans_total"):
+                break
         assert 12 == await staff.counted("bearerd_trace_spans_total")
         counts = [await staff.counted(f"bearerd_workers_{name}") for name in ("wanted", "ready", "ended_total")]
         assert [2, 2, 0] == counts

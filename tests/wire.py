@@ -58,6 +58,8 @@ class Wire:
         self.writer = writer
 
     async def send(self, data: bytes) -> None:
+        if self.writer.is_closing():  # uvloop has another error for it than asyncio
+            raise ConnectionResetError
         self.writer.write(data)
         await self.writer.drain()
 

@@ -62,6 +62,7 @@ async def test_an_order_is_on_the_disk_before_it_leaves_and_before_its_answer_do
         assert b"424242" not in json.dumps(durable(lab)).encode()
 
 
+@pytest.mark.timing  # on a busy machine orders come one after the other
 async def test_a_hundred_clients_orders_share_their_syncs(figure: Callable[[object], None]) -> None:
     """Over a hundred connections at once, with a disk that takes 5 ms: far fewer syncs than orders."""
     async with running(broker=LAB) as lab:
