@@ -44,6 +44,8 @@ async def looking(browser: Browser, home: House, *, scripts: bool = True) -> Asy
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda message: faults.append(message.text) if "Content Security" in message.text else None)
     await page.goto(home.app.console_url or "")
+    if scripts:  # the first page of a browser is sent for anew as soon as it is seen to run them
+        await page.locator("body:not([data-reloads])").wait_for()
     yield page
     await context.close()
     assert [] == faults
