@@ -25,6 +25,7 @@ from proxy.metrics import Metrics
 from proxy.serving import Serving
 from proxy.settings import read
 from tests.alerts.receivers import SECRET, receiving, status
+from tests.callers import eventually
 from tests.house import ACCOUNT, ORDER, house
 from tests.scraped import samples
 from tests.workers.house import staffed
@@ -97,6 +98,9 @@ async def test_a_day_of_an_operator(state_dir: Path) -> None:
         )
         assert "An operator has halted every mount: anna@desk, account ***145 runs wild." == halted["text"]
         assert halted["key"] == resumed["key"]
+        async for _ in eventually(5):  # it counts once the answer is read
+            if not home.app.operations.status()["alerts"][0]["waiting"]:
+                break
         (told_of,) = home.app.operations.status()["alerts"]
         assert (5, 0, None, "204 No Content") == (
             told_of["delivered"], told_of["waiting"], told_of["failing_since"], told_of["last"]["said"],
