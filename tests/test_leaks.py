@@ -47,7 +47,7 @@ MARKS = {
     "bearerd audit verify": b"hold",
     "spans": b"POST /v1/accounts/{account}/orders",
     "bearerd doctor": b'"findings"',
-    "posts to a webhook": b'"event":"login-needed"',
+    "posts to a webhook": b'"event":"halted"',
     "what a command is told": b"BEARERD_EVENT_TEXT=",
     "bearerd alerts test": b"204 No Content",
     "bearerd alerts list": b"is told of: login-needed",
