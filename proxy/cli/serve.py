@@ -59,12 +59,9 @@ def serve(  # noqa: PLR0917  as click calls it
     if listen is not None and port is not None:
         raise click.UsageError("--listen and --port say the same; give one of them.")
     invocation = current()
-    flags = {
-        "listen": listen if port is None else f"127.0.0.1:{port}",
-        "console": console,
-        "log.level": log_level or ("debug" if invocation.verbose else None),
-        "log.format": log_format,
-    }
+    address = listen if port is None else f"127.0.0.1:{port}"
+    level = log_level or ("debug" if invocation.verbose else None)
+    flags = {"listen": address, "console": console, "log.level": level, "log.format": log_format}
     overrides = {key: text for key, text in flags.items() if text is not None}
     harden()
     manager = notify.Notifier.of(invocation.environ)
@@ -90,13 +87,11 @@ def serve(  # noqa: PLR0917  as click calls it
         from proxy.cli.supervise import supervise
 
         raise SystemExit(supervise(invocation, path, overrides, settings.config, manager, watch=watch))
-    token = console_token(invocation.environ)
-    make = loop_of(settings)
-    stopping = asyncio.Event()
+    make, stopping = loop_of(settings), asyncio.Event()
     server = Server(
         invocation,
         reread,
-        token,
+        console_token(invocation.environ),
         stopping,
         manager=manager,
         activated=activated,

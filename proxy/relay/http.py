@@ -25,9 +25,8 @@ from proxy.relay.pool.connection import Connection
 from proxy.relay.upstream import Answer, Body, Call, Place, Upload, Upstream
 from proxy.relay.websocket import BrokerSocket
 from proxy.secret import Secret
-from proxy.store import StoreError
 from proxy.tokens.grant import TokenPair
-from proxy.tokens.lender import Lender
+from proxy.tokens.lender import Lender, found_by
 
 SMALL = 64 * 1024  # bytes of an answer that are read before its head is passed on
 SEARCHED = 64 * 1024  # bytes of a body in which our credential is looked for; streams are searched to their end
@@ -218,14 +217,7 @@ class Relay:
             return self._keeper
         if self._keeper_of is None or grant_of(grant) != self._place.grant:
             raise LookupError(f"{grant} is no member of the grant {self._place.grant}")
-        try:
-            return await self._keeper_of(grant)
-        except StoreError as error:
-            detail = f"grant {grant}: the store fails: {error}"
-            raise Refusal("token-unavailable", detail, fix="see: bearerd store status", retry_after=1) from None
-        except LookupError as error:
-            detail, fix = f"The key is bound to {grant}, which there cannot be: {error}.", "use another client key"
-            raise Refusal("login-needed", detail, fix=fix) from None
+        return await found_by(self._keeper_of, grant)
 
     # -- for plain reads, at once ----------------------------------------------------------------------------------
 

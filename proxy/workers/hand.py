@@ -9,8 +9,8 @@ from typing import Any
 from proxy.clock import Now
 from proxy.errors import Refusal
 from proxy.pacing import Pacing, Turn
-from proxy.store import StoreError
 from proxy.tokens.keeper import Keeper
+from proxy.tokens.lender import found_by
 from proxy.workers.link import Link
 from proxy.workers.parcels import headers_of, pair_told, refusal_told
 
@@ -114,18 +114,8 @@ class Hand:
             reply["refusal"] = refusal_told(refusal)
         self.link.say("reply", reply)
 
-    async def _keeper(self, grant: str) -> Keeper:
-        try:
-            return await self._keeper_of(grant)
-        except StoreError as error:
-            detail = f"grant {grant}: the store fails: {error}"
-            raise Refusal("token-unavailable", detail, fix="see: bearerd store status", retry_after=1) from None
-        except LookupError as error:
-            detail, fix = f"The key is bound to {grant}, which there cannot be: {error}.", "use another client key"
-            raise Refusal("login-needed", detail, fix=fix) from None
-
     async def _take(self, grant: str) -> None:
-        keeper = await self._keeper(grant)
+        keeper = await found_by(self._keeper_of, grant)
         await keeper.take()
         try:
             self.pair(keeper, always=True)
@@ -133,7 +123,7 @@ class Hand:
             keeper.give_back()
 
     async def _renew(self, grant: str, stale: int) -> bool:
-        keeper = await self._keeper(grant)
+        keeper = await found_by(self._keeper_of, grant)
         newer = await keeper.renew(stale)
         if newer is None:
             return False
@@ -147,7 +137,7 @@ class Hand:
         """Calls have used these grants, and the broker has taken those generations: what is used is kept fresh."""
         for grant, generation in (*((grant, None) for grant in grants), *accepted):
             with suppress(Refusal):  # it has gone since
-                keeper = await self._keeper(grant)
+                keeper = await found_by(self._keeper_of, grant)
                 if generation is not None:
                     keeper.accepted(generation)
                 elif keeper.take_now() is not None:
